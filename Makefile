@@ -1,0 +1,50 @@
+# Every target works on a fresh machine with Python 3.11+ (venv and pip), make and a package index.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help: ## print this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+setup: $(READY) ## .venv with the locked dependencies and the package itself
+
+run: setup ## the main job, seen from end to end on the embedded store
+	$(BIN)/dispatcher demo
+
+serve: setup ## the service with a local data folder
+	@mkdir -p data && $(BIN)/python -m dispatcher serve --local data
+
+test: setup ## the whole test suite
+	$(BIN)/pytest
+
+format: setup ## format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/interrogate --quiet --fail-under 100 tests
+	$(BIN)/hadolint deploy/Dockerfile
+
+check: lint test ## all that CI asks: format, lint, types, import contracts, tests
+
+bench: setup ## the benchmarks, with ratios against the yardsticks of the same run
+	$(BIN)/python -m tests.bench $(BENCH)
+
+lock: ## resolve the dependencies anew; nothing younger than a week is taken (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/dev.txt
+	uv pip compile pyproject.toml -c requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/runtime.txt
+
+.PHONY: help setup run serve test format lint check bench lock

@@ -1,0 +1,138 @@
+"""Who is told of an event: the applications of the session that subscribe to its initiator.
+
+Participants are the event's own ``clients``; else every application, where the event or its source
+says ``subscribers``; else those that the session registry knows. The initiating application is told
+like the others (RP-Initiated Logout 1.0 section 2).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from dispatcher.domain.applications import Application, Subject
+from dispatcher.domain.deliveries import NewDelivery, Reason
+from dispatcher.domain.events import ClientId, LogoutEvent, Participant, Sid, Sub, UnmatchedReason
+from dispatcher.domain.sessions import Joined, Known
+
+Applications = Mapping[ClientId, Application]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """The deliveries that an event owes, or the reason why it owes none."""
+
+    deliveries: tuple[NewDelivery, ...] = ()
+    unknown_clients: tuple[ClientId, ...] = ()
+    reason: UnmatchedReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Somebody to tell, and what the token would say: ``untold`` where it can not say it truly."""
+
+    client_id: ClientId
+    sub: Sub | None
+    sid: Sid | None
+    untold: Reason | None = None
+
+
+def match(event: LogoutEvent, known: Known, applications: Applications) -> Matching:
+    """Return what *event* owes, given what the registry knew of its scope."""
+    participants = _participants(event, known, applications)
+    told = [
+        told
+        for participant in participants
+        if (application := applications.get(participant.client_id))
+        and application.subscribes_to(event.initiator)
+        for told in _scope(event, known, participant, application)
+    ]
+    deliveries = _deliveries(told, applications)
+    unknown = sorted({p.client_id for p in participants} - applications.keys())
+    return Matching(
+        deliveries=deliveries,
+        unknown_clients=tuple(unknown),
+        reason=None if deliveries else _reason(participants, unknown),
+    )
+
+
+def _reason(participants: list[Participant], unknown: list[ClientId]) -> UnmatchedReason:
+    if all(participant.client_id in unknown for participant in participants):
+        return UnmatchedReason.NO_PARTICIPANTS
+    return UnmatchedReason.NO_SUBSCRIBER
+
+
+def _participants(
+    event: LogoutEvent, known: Known, applications: Applications
+) -> list[Participant]:
+    """Return who took part, each once; those who joined late come besides, however it was told."""
+    if event.clients is not None:
+        told = list(event.clients)
+    elif event.reaches_subscribers:
+        told = [Participant(client_id) for client_id in applications]
+    else:
+        told = [Participant(joined.client_id) for joined in known.joined]
+    late = (Participant(joined.client_id) for joined in known.late)
+    return list({p.client_id: p for p in (*late, *reversed(told))}.values())
+
+
+def _scope(
+    event: LogoutEvent, known: Known, participant: Participant, application: Application
+) -> Iterable[_Told]:
+    """Return what one application is told: of one session, of each known one, or of the user."""
+    client_id = participant.client_id
+    joined = [j for j in (*known.joined, *known.late) if j.client_id == client_id]
+    if event.sid is not None:
+        return [_of_session(event, known, participant, joined, application)]
+    if event.except_sids or application.wants_sid:
+        return _of_each_session(event, participant, joined)
+    late_only = joined and not _told_by_event(event, known, client_id)
+    if late_only:
+        return _of_each_session(event, participant, joined)
+    return [_Told(client_id, participant.sub or _sub_of(joined) or event.sub, None)]
+
+
+def _told_by_event(event: LogoutEvent, known: Known, client_id: ClientId) -> bool:
+    if event.clients is not None:
+        return any(p.client_id == client_id for p in event.clients)
+    return event.reaches_subscribers or any(j.client_id == client_id for j in known.joined)
+
+
+def _of_session(
+    event: LogoutEvent,
+    known: Known,
+    participant: Participant,
+    joined: list[Joined],
+    application: Application,
+) -> _Told:
+    sub = participant.sub or _sub_of(joined) or event.sub or known.sub
+    untold = sub is None and application.delivery.subject is Subject.SUB
+    return _Told(participant.client_id, sub, event.sid, Reason.SUB_REQUIRED if untold else None)
+
+
+def _of_each_session(
+    event: LogoutEvent, participant: Participant, joined: list[Joined]
+) -> Iterator[_Told]:
+    """Tell of every known session that is not excepted; with none known, say so: ``sid_required``.
+
+    A token without ``sid`` would end the excepted sessions too, or be of no use to the application.
+    """
+    if not joined:
+        yield _Told(participant.client_id, participant.sub or event.sub, None, Reason.SID_REQUIRED)
+    for session in joined:
+        if session.sid not in event.except_sids:
+            yield _Told(participant.client_id, participant.sub or session.sub, session.sid)
+
+
+def _sub_of(joined: list[Joined]) -> Sub | None:
+    return joined[0].sub if joined else None
+
+
+def _deliveries(told: list[_Told], applications: Applications) -> tuple[NewDelivery, ...]:
+    """Return one delivery for each URI of each application told, each once."""
+    owed = {
+        (one.client_id, uri, one.sid): NewDelivery(
+            client_id=one.client_id, uri=uri, sub=one.sub, sid=one.sid, failed=one.untold
+        )
+        for one in told
+        for uri in applications[one.client_id].urls
+    }
+    return tuple(owed.values())

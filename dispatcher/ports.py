@@ -1,0 +1,269 @@
+"""The doors of the house: what the work needs of the world, in the words of the domain.
+
+Adapters raise only errors of ``domain.errors`` through these doors; a vendor's exception never
+crosses one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from dispatcher.domain.applications import Application
+from dispatcher.domain.deliveries import (
+    Attempt,
+    Delivery,
+    DeliveryId,
+    Outcome,
+    Settlement,
+)
+from dispatcher.domain.events import (
+    ClientId,
+    EventId,
+    Intake,
+    LogoutEvent,
+    Receipt,
+    Sid,
+    SourceName,
+    Sub,
+)
+from dispatcher.domain.ledger import (
+    DeliveryFilter,
+    DeliveryRecord,
+    Depth,
+    EventFilter,
+    EventRecord,
+)
+from dispatcher.domain.matching import Applications, Matching
+from dispatcher.domain.sessions import Known, Session
+from dispatcher.domain.sources import Access, ManagementClient, Source
+
+Matcher = Callable[[LogoutEvent, Known, Applications], Matching]
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """One event that has been matched, and what it owes."""
+
+    event: LogoutEvent
+    matching: Matching
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a delivery: the attempt to record (if one was made), and its settlement."""
+
+    delivery: Delivery
+    attempt: Attempt | None
+    settlement: Settlement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long what is over is kept; an intake's id is remembered for ``ids`` at least."""
+
+    settled: timedelta
+    failed: timedelta
+    sessions: timedelta
+    ids: timedelta = timedelta(days=30)
+
+
+class Queue(Protocol):
+    """The durable queue. Every method is one transaction; when it returns, it is on disk."""
+
+    async def accept(self, batch: Sequence[Intake]) -> Sequence[Receipt]:
+        """Store the whole *batch* or nothing of it; a repeat gets the receipt of the first.
+
+        A ``SessionJoined`` updates the session registry, and hands the event that ended its session
+        out for matching once more where ``ends_late_join`` says so.
+
+        Raises Conflict (naming the index) where an id comes back with other content, or a session
+        with another ``sub``; DiskReserve; StoreUnavailable.
+        """
+
+    async def match(self, limit: int, matcher: Matcher) -> Sequence[Matched]:
+        """Match up to *limit* accepted events, oldest first, and store what they owe.
+
+        *matcher* is pure and runs inside the transaction that holds the session's and the subject's
+        rows, so that no join is missed. A delivery that is there already is left as it is. A
+        user-wide delivery supersedes older pending user-wide ones of the same ``sub`` at its URI.
+        """
+
+    async def claim(self, limit: int, *, lease: timedelta) -> Sequence[Delivery]:
+        """Lend out up to *limit* due deliveries that nobody holds, or whose lease ran out.
+
+        Applications take turns, and none gets more than its ``max_in_flight`` at once.
+        """
+
+    async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
+        """Record attempts and move deliveries on; False for each whose lease is no longer ours."""
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Give claimed deliveries back untried, due at once."""
+
+    async def wait(self, *, at_most: timedelta) -> None:
+        """Return when there may be something to match or to claim, or after *at_most*: a hint."""
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget what is over and older than its retention; return how many rows went.
+
+        Works in bites, so that it never holds up an accept; call again while there is more.
+        """
+
+
+class Registry(Protocol):
+    """Applications, sources and management clients. Reads are from memory and never wait."""
+
+    @property
+    def applications(self) -> Applications:
+        """All applications, by client_id, oldest first; an immutable snapshot."""
+
+    @property
+    def sources(self) -> Mapping[SourceName, Source]:
+        """All sources by name; an immutable snapshot."""
+
+    async def create_application(self, application: Application) -> None:
+        """Add *application*; raise Conflict where its client_id is taken."""
+
+    async def replace_application(self, application: Application) -> None:
+        """Replace the record of the same client_id; raise NotFound where there is none.
+
+        Pending deliveries to a URI that the write takes away go to the one that it adds.
+        """
+
+    async def delete_application(self, client_id: ClientId) -> None:
+        """Remove an application; what it is owed is cancelled when it comes to be sent."""
+
+    async def put_source(self, source: Source) -> None:
+        """Create or replace *source*; its secrets are sealed."""
+
+    async def put_management_client(self, client: ManagementClient) -> None:
+        """Create or replace *client*."""
+
+    async def management_client(self, client_id: ClientId) -> ManagementClient | None:
+        """Return the management client of that name."""
+
+    async def grant(self, token_hash: str, access: Access) -> None:
+        """Remember what the access token of that hash allows."""
+
+    async def access(self, token_hash: str) -> Access | None:
+        """Return what the access token of that hash allows, unless it has expired."""
+
+    async def revoke(self, token_hash: str) -> None:
+        """Forget an access token; an unknown one is no error (RFC 7009 section 2.2)."""
+
+
+class Sessions(Protocol):
+    """The session registry, for reading."""
+
+    async def session(self, sid: Sid) -> Session | None:
+        """Return one session."""
+
+    async def sessions_of(self, sub: Sub) -> Sequence[Session]:
+        """Return the sessions of one user, newest first."""
+
+
+class Ledger(Protocol):
+    """What has been recorded, for people."""
+
+    async def events(self, wanted: EventFilter) -> Sequence[EventRecord]:
+        """Return events, newest first, each with its deliveries (without their attempts)."""
+
+    async def event(self, event_id: EventId) -> EventRecord | None:
+        """Return one event with its deliveries (without their attempts)."""
+
+    async def deliveries(self, wanted: DeliveryFilter) -> Sequence[DeliveryRecord]:
+        """Return deliveries, newest first, each with its attempts."""
+
+    async def delivery(self, delivery_id: DeliveryId) -> DeliveryRecord | None:
+        """Return one delivery with its attempts."""
+
+    async def depth(self) -> Depth:
+        """Return how much is waiting."""
+
+
+class StoreHealth(Protocol):
+    """Whether the store can be relied upon now."""
+
+    async def writable(self) -> str | None:
+        """Return what is wrong, having truly written and rolled back; None where nothing is."""
+
+    def disk_low(self) -> bool:
+        """Whether free disk is below the reserve, so that intake is refused."""
+
+
+class Sender(Protocol):
+    """Carries a logout token to an application."""
+
+    async def send(
+        self, application: Application, uri: str, token: str, *, timeout: timedelta
+    ) -> Outcome:
+        """POST *token* to *uri* and say what came of it, within *timeout* from start to end."""
+
+
+class Signed(Protocol):
+    """A signed token and the key that signed it."""
+
+    @property
+    def token(self) -> str:
+        """The JWS in its compact form."""
+
+    @property
+    def kid(self) -> str:
+        """The signing key's id."""
+
+
+class Signer(Protocol):
+    """Signs claims with the OP's key."""
+
+    async def sign(self, claims: Mapping[str, object], *, alg: str, typ: str | None) -> Signed:
+        """Sign *claims* with the current key for *alg*; raise Unavailable where there is none."""
+
+
+class KeyKeeper(Protocol):
+    """What the world may know of the OP's keys."""
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """The algorithms that there is a current key for."""
+
+    def jwks(self) -> Mapping[str, object]:
+        """Return the public JWK Set (RFC 7517): keys published ahead, current and previous."""
+
+    async def self_check(self) -> None:
+        """Sign and verify a probe with each current key; raise Unavailable where that fails."""
+
+
+class Telemetry(Protocol):
+    """What the service tells on itself: metrics and logs, never a token, ``sub`` or ``sid``."""
+
+    def accepted(self, intake: Intake, *, repeated: bool) -> None:
+        """Count one intake that is on disk."""
+
+    def turned_away(self, source: str, code: str) -> None:
+        """Count one webhook that was not accepted, by the error's code."""
+
+    def matched(self, matched: Matched) -> None:
+        """Count one matched event."""
+
+    def attempted(self, settled: Settled) -> None:
+        """Count one attempt, and log its outcome."""
+
+    def settled(self, settled: Settled, *, held: bool) -> None:
+        """Count one settlement; *held* is False where the lease was lost, so nothing written."""
+
+    def worker_failed(self, worker: str, error: Exception) -> None:
+        """Log in full that a worker stumbled and goes on."""
+
+
+class Clock(Protocol):
+    """Two times: the wall's for what others read, a steady one for what is due."""
+
+    def now(self) -> datetime:
+        """Return the wall clock's time, aware, in UTC."""
+
+    def steady(self) -> datetime:
+        """Return a time that only ever goes forward, anchored to the wall clock at the start."""
+
+    def in_doubt(self) -> bool:
+        """Whether the two have drifted apart by more than two seconds."""
