@@ -36,7 +36,7 @@ from dispatcher.domain.ledger import (
 )
 from dispatcher.domain.matching import Applications, Matching
 from dispatcher.domain.sessions import Known, Session
-from dispatcher.domain.sources import Access, ManagementClient, Source
+from dispatcher.domain.sources import Access, ManagementClient, Proof, Source
 
 Matcher = Callable[[LogoutEvent, Known, Applications], Matching]
 
@@ -98,11 +98,12 @@ class Queue(Protocol):
     async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
         """Record attempts and move deliveries on; False for each whose lease is no longer ours."""
 
-    async def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Give claimed deliveries back untried, due at once."""
+    async def wait(self, seen: int, *, at_most: timedelta) -> int:
+        """Return when there may be something to match or to claim, or after *at_most*: a hint.
 
-    async def wait(self, *, at_most: timedelta) -> None:
-        """Return when there may be something to match or to claim, or after *at_most*: a hint."""
+        *seen* is what the last call returned (0 at first): what came up since then, while the
+        caller was busy, makes this call return at once.
+        """
 
     async def prune(self, retention: Retention) -> int:
         """Forget what is over and older than its retention; return how many rows went.
@@ -232,6 +233,27 @@ class KeyKeeper(Protocol):
 
     async def self_check(self) -> None:
         """Sign and verify a probe with each current key; raise Unavailable where that fails."""
+
+
+class Verifier(Protocol):
+    """Tells whether somebody is who they say they are. Every comparison takes constant time."""
+
+    def webhook(
+        self, source: Source, *, webhook_id: str, timestamp: str, signature: str, body: bytes
+    ) -> Proof:
+        """Judge a Standard Webhooks signature by the secrets of *source*; never raises."""
+
+    def bearer(self, source: Source, token: str) -> bool:
+        """Whether *token* is one of the bearer tokens of *source*."""
+
+    async def client_secret(self, client: ManagementClient, secret: str) -> bool:
+        """Whether *secret* is that of *client*; works on a thread, for it is slow by design."""
+
+    def new_access_token(self) -> str:
+        """Return a new opaque access token, of 256 random bits."""
+
+    def token_hash(self, token: str) -> str:
+        """Return the hash by which an access token is stored."""
 
 
 class Telemetry(Protocol):

@@ -19,6 +19,15 @@ class SourceFormat(StrEnum):
     NATIVE = "native"
 
 
+class Proof(StrEnum):
+    """What a webhook's signature proves."""
+
+    OK = "ok"
+    MALFORMED = "malformed"
+    STALE = "stale"
+    MISMATCH = "mismatch"
+
+
 class Scope(StrEnum):
     """What a management client may do."""
 

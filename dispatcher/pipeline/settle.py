@@ -1,0 +1,55 @@
+"""Settling: what became of deliveries is written down, as many at once as have come in.
+
+While one batch is being committed the next one gathers, so that under load a commit is shared by
+many deliveries, and an idle service settles each at once.
+"""
+
+from collections.abc import Callable
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from dispatcher.domain.errors import Unavailable
+from dispatcher.ports import Queue, Settled, Telemetry
+
+PATIENCE_SECONDS = 0.25
+"""How long to wait for a store that does not answer before it is asked again."""
+
+
+class Settler:
+    """Writes settlements down until its stream ends, and says how many slots became free."""
+
+    def __init__(self, *, queue: Queue, telemetry: Telemetry, freed: Callable[[int], None]) -> None:
+        self._queue = queue
+        self._telemetry = telemetry
+        self._freed = freed
+
+    async def run(self, finished: MemoryObjectReceiveStream[Settled]) -> None:
+        """Settle everything that comes out of *finished*."""
+        async for first in finished:
+            batch = [first, *_gathered(finished)]
+            held = await self._written(batch)
+            for settled, ours in zip(batch, held, strict=True):
+                self._telemetry.settled(settled, held=ours)
+            self._freed(len(batch))
+
+    async def _written(self, batch: list[Settled]) -> list[bool]:
+        """Write *batch* down, however long the store takes: a lost outcome would be sent again.
+
+        If a lease ends meanwhile the write is fenced, and the delivery is somebody else's.
+        """
+        while True:
+            try:
+                return list(await self._queue.settle(batch))
+            except Unavailable as error:
+                self._telemetry.worker_failed("settle", error)
+                await anyio.sleep(PATIENCE_SECONDS)
+
+
+def _gathered(finished: MemoryObjectReceiveStream[Settled]) -> list[Settled]:
+    gathered: list[Settled] = []
+    while True:
+        try:
+            gathered.append(finished.receive_nowait())
+        except (anyio.WouldBlock, anyio.EndOfStream):
+            return gathered

@@ -1,0 +1,150 @@
+"""The workers: they keep matching, delivering, settling and tidying, and end in order.
+
+A worker that stumbles is started again after a pause, and says so; a fault of ours costs no
+application anything. Work in flight is bounded by slots: a slot is taken when a delivery is claimed
+and is free again when its settlement is on disk.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectSendStream
+
+from dispatcher.domain.deliveries import Attempt, Cause, Delivery, Move, Settlement, Withheld
+from dispatcher.pipeline.deliver import Deliver, given_back
+from dispatcher.pipeline.match import match
+from dispatcher.pipeline.settle import Settler
+from dispatcher.pipeline.upkeep import Upkeep
+from dispatcher.ports import Clock, Queue, Settled, Telemetry
+
+LEASE = timedelta(seconds=30)
+POLL = timedelta(seconds=1)
+"""How long a missed hint can hold anything up."""
+PAUSE_AFTER_FAULT = timedelta(seconds=1)
+
+
+class Workers:
+    """Everything that happens without being asked for."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        deliver: Deliver,
+        upkeep: Upkeep,
+        telemetry: Telemetry,
+        clock: Clock,
+        max_in_flight: int,
+    ) -> None:
+        self._queue = queue
+        self._deliver = deliver
+        self._upkeep = upkeep
+        self._telemetry = telemetry
+        self._clock = clock
+        self._free = max_in_flight
+        self._slots = max_in_flight
+        self._freed = anyio.Event()
+        self._attempts: anyio.CancelScope | None = None
+        self._stopping = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Work until ``drain`` has ended it."""
+        send, receive = anyio.create_memory_object_stream[Settled](self._slots)
+        settler = Settler(queue=self._queue, telemetry=self._telemetry, freed=self._free_slots)
+        async with anyio.create_task_group() as settling:
+            settling.start_soon(settler.run, receive)
+            async with send:
+                await self._work(send)
+
+    async def drain(self, grace: timedelta) -> None:
+        """Claim nothing more, give back what is not on its way, and wait for what is.
+
+        What has no answer after *grace* is given back too: it will be sent again.
+        """
+        self._deliver.draining = True
+        self._stopping.cancel()
+        with anyio.move_on_after(grace.total_seconds()):
+            await self._all_slots_free()
+        if self._attempts is not None:
+            self._attempts.cancel()
+
+    async def _work(self, finished: MemoryObjectSendStream[Settled]) -> None:
+        async with anyio.create_task_group() as attempts:
+            self._attempts = attempts.cancel_scope
+            with self._stopping:
+                async with anyio.create_task_group() as loops:
+                    loops.start_soon(self._forever, "match", self._match)
+                    loops.start_soon(self._forever, "upkeep", self._upkeep.run)
+                    loops.start_soon(self._forever, "claim", self._claimer(attempts, finished))
+
+    async def _forever(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the work must go on
+                self._telemetry.worker_failed(name, error)
+                await anyio.sleep(PAUSE_AFTER_FAULT.total_seconds())
+
+    async def _match(self) -> None:
+        seen = 0
+        while True:
+            if not await match(queue=self._queue, telemetry=self._telemetry):
+                seen = await self._queue.wait(seen, at_most=POLL)
+
+    def _claimer(
+        self, attempts: TaskGroup, finished: MemoryObjectSendStream[Settled]
+    ) -> Callable[[], Awaitable[None]]:
+        async def claim() -> None:
+            seen = 0
+            while True:
+                await self._a_free_slot()
+                with anyio.CancelScope(shield=True):  # or what was lent to us would be forgotten
+                    claimed = await self._queue.claim(self._free, lease=LEASE)
+                self._free -= len(claimed)
+                for delivery in claimed:
+                    attempts.start_soon(self._attempt, delivery, finished)
+                if not claimed:
+                    seen = await self._queue.wait(seen, at_most=POLL)
+
+        return claim
+
+    async def _attempt(self, delivery: Delivery, finished: MemoryObjectSendStream[Settled]) -> None:
+        settled = given_back(delivery, now=self._clock.steady())
+        try:
+            settled = await self._settlement(delivery)
+        finally:
+            finished.send_nowait(settled)
+
+    async def _settlement(self, delivery: Delivery) -> Settled:
+        try:
+            settled = await self._deliver(delivery)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is never charged to anyone
+            self._telemetry.worker_failed("deliver", error)
+            return _withheld(delivery, clock=self._clock)
+        if settled.attempt is not None:
+            self._telemetry.attempted(settled)
+        return settled
+
+    async def _a_free_slot(self) -> None:
+        while not self._free:
+            self._freed = anyio.Event()
+            await self._freed.wait()
+
+    async def _all_slots_free(self) -> None:
+        while self._free < self._slots:
+            self._freed = anyio.Event()
+            await self._freed.wait()
+
+    def _free_slots(self, count: int) -> None:
+        self._free += count
+        self._freed.set()
+
+
+def _withheld(delivery: Delivery, *, clock: Clock) -> Settled:
+    attempt = Attempt(
+        started_at=clock.now(), duration=timedelta(), outcome=Withheld(cause=Cause.INTERNAL)
+    )
+    again = Settlement(move=Move.PUT_OFF, due_at=clock.steady() + PAUSE_AFTER_FAULT)
+    return Settled(delivery, attempt, again)
