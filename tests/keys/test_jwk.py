@@ -1,0 +1,150 @@
+"""Keys as JWKs and files."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    PublicFormat,
+)
+from joserfc.jwk import ECKey, OKPKey, RSAKey, thumbprint
+
+from keys import SigningKey, UnusableKey
+from keys import jwk as jwk_module
+from keys.algorithms import ALGORITHMS
+from keys.jwk import parse_keys
+
+READERS: dict[str, Callable[[bytes], Any]] = {
+    "RSA": RSAKey.import_key,
+    "EC": ECKey.import_key,
+    "OKP": OKPKey.import_key,
+}
+
+RFC_7638_N = (
+    "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECP"
+    "ebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY"
+    "368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0f"
+    "M4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
+)
+
+
+def private_jwk(key: SigningKey, **more: str) -> dict[str, Any]:
+    """Write a private JWK with the second implementation."""
+    written = READERS[ALGORITHMS[key.alg].kty](key.to_pem())
+    return {**written.as_dict(private=True), **more}
+
+
+def test_thumbprint_of_the_rfc() -> None:
+    """RFC 7638 3.1: the example key has the thumbprint that the RFC computes."""
+    jwk = {"kty": "RSA", "n": RFC_7638_N, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"}
+
+    assert jwk_module.thumbprint(jwk) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+def test_public_jwk_has_exactly_the_public_members(made: dict[str, SigningKey], alg: str) -> None:
+    """RFC 7517 4: a published key has kid, use, alg and public parameters; no key_ops, no d."""
+    jwk = made[alg].public_jwk()
+
+    parameters = {"RSA": {"n", "e"}, "EC": {"crv", "x", "y"}, "OKP": {"crv", "x"}}[jwk["kty"]]
+    assert set(jwk) == {"kty", "use", "alg", "kid"} | parameters
+    assert (jwk["use"], jwk["alg"]) == ("sig", alg)
+    other = {name: jwk[name] for name in parameters | {"kty"}}
+    assert jwk["kid"] == thumbprint(other)
+
+
+def test_coordinates_have_full_length() -> None:
+    """RFC 7518 6.2.1.2: a coordinate with leading zeros still has all its octets."""
+    assert len(jwk_module._uint(1, 32)) == len(jwk_module._uint(1 << 255, 32)) == 43
+    assert jwk_module._uint(65537) == "AQAB"
+
+
+@pytest.mark.parametrize(
+    ("alg", "default"),
+    [("RS256", "RS256"), ("PS256", "RS256"), ("ES256", "ES256"), ("EdDSA", "EdDSA")],
+)
+def test_pem_gets_thumbprint_and_default(
+    made: dict[str, SigningKey], alg: str, default: str
+) -> None:
+    """A PEM key is named by its thumbprint and signs with the default of its type."""
+    [found] = parse_keys(made[alg].to_pem())
+
+    assert (found.kid, found.alg) == (made[alg].kid, default)
+    assert "private_key" not in repr(found)
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+def test_jwk_keeps_its_names(made: dict[str, SigningKey], alg: str) -> None:
+    """A private JWK keeps its kid and alg; without them it is treated like PEM."""
+    named = json.dumps(private_jwk(made[alg], kid="mine", alg=alg)).encode()
+    bare = json.dumps(private_jwk(made[alg]) | {"kid": None, "alg": None}).encode()
+
+    [kept], [made_up] = parse_keys(named), parse_keys(bare)
+
+    assert (kept.kid, kept.alg) == ("mine", alg)
+    assert made_up.kid == made[alg].kid
+
+
+def test_set_is_read_in_order_without_encryption_keys(made: dict[str, SigningKey]) -> None:
+    """All signing keys of a JWK Set are read, in its order; those for encryption are not."""
+    jwks = [
+        private_jwk(made["ES256"], kid="b"),
+        private_jwk(made["RS256"], kid="x", use="enc"),
+        private_jwk(made["EdDSA"], kid="a", use="sig"),
+    ]
+
+    found = parse_keys(json.dumps({"keys": jwks}).encode())
+
+    assert [key.kid for key in found] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"d": None}, "not a valid private key"),
+        ({"d": "AAAA"}, "not a valid private key"),
+        ({"kid": ""}, "`kid`"),
+        ({"kid": 7}, "`kid`"),
+        ({"alg": "RS256"}, "ES256"),
+        ({"alg": "none"}, "ES256"),
+        ({"kty": "oct"}, "`kty`"),
+        ({"kty": None}, "`kty`"),
+        ({"crv": "P-384"}, "not a valid private key"),
+    ],
+)
+def test_faulty_jwk_is_refused(
+    made: dict[str, SigningKey], change: dict[str, object], fault: str
+) -> None:
+    """A JWK that can not sign is refused by its fault, without a word of what it holds."""
+    jwk = private_jwk(made["ES256"]) | change
+
+    with pytest.raises(UnusableKey, match=fault) as caught:
+        parse_keys(json.dumps(jwk).encode())
+
+    assert jwk["x"] not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_what_is_no_private_key_is_refused(made: dict[str, SigningKey]) -> None:
+    """A public key, an encrypted key, broken JSON and other text are refused, each by its fault."""
+    key = made["ES256"].private_key
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+    faults = {
+        public: "neither a PEM",
+        locked: "passphrase",
+        b"{": "JSON",
+        b"{\xff": "JSON",
+        b'{"keys": 1}': "list of objects",
+        b'{"keys": [1]}': "list of objects",
+        json.dumps(made["ES256"].public_jwk()).encode(): "private part",
+        b"": "neither a PEM",
+    }
+
+    for data, fault in faults.items():
+        with pytest.raises(UnusableKey, match=fault):
+            parse_keys(data)
