@@ -46,5 +46,6 @@ bench: setup ## the benchmarks, with ratios against the yardsticks of the same r
 lock: ## resolve the dependencies anew; nothing younger than a week is taken (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/dev.txt
 	uv pip compile pyproject.toml -c requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/runtime.txt
+	uv pip compile requirements/build.in -c requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/build.txt
 
 .PHONY: help setup run serve test format lint check bench lock

@@ -1,30 +1,30 @@
-"""Upkeep: what is over is forgotten when its retention has passed."""
+"""Upkeep: what is over is forgotten when its retention has passed, and what waits is counted."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from dispatcher.ports import Queue, Retention
+from dispatcher.ports import Ledger, Queue, Retention, Telemetry
 
-EVERY = timedelta(seconds=30)
+EVERY = timedelta(seconds=10)
 
 
 class Upkeep:
-    """Prunes in bites, so that nothing else waits, and notes the state of things now and then."""
+    """Prunes in bites, so that nothing else waits, and tells how much is waiting."""
 
     def __init__(
-        self, *, queue: Queue, retention: Retention, checks: Callable[[], None] = lambda: None
+        self, *, queue: Queue, ledger: Ledger, telemetry: Telemetry, retention: Retention
     ) -> None:
         self._queue = queue
+        self._ledger = ledger
+        self._telemetry = telemetry
         self._retention = retention
-        self._checks = checks
 
     async def run(self) -> None:
         """Tidy up for ever."""
         while True:
-            self._checks()
+            self._telemetry.waiting(await self._ledger.depth())
             while await self._queue.prune(self._retention):
                 await checkpoint()
             await anyio.sleep(EVERY.total_seconds())

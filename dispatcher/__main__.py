@@ -1,0 +1,140 @@
+"""The command line: ``dispatcher``, or ``python -m dispatcher``."""
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import anyio
+import typer
+
+from dispatcher.domain.errors import DispatcherError, Fault, Invalid, InvalidSettings
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="dispatcher",
+    help="Delivers OpenID Connect Back-Channel Logout tokens, durably.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The declarative file; DISPATCHER_CONFIG otherwise.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Delivers OpenID Connect Back-Channel Logout tokens, durably."""
+    if version:
+        from dispatcher.app import VERSION
+
+        print(VERSION)
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    role: Annotated[str, typer.Option(help="all: the only one on an embedded store.")] = "all",
+    local: Annotated[
+        Path | None, typer.Option(help="Try it: keep everything, secrets too, in this folder.")
+    ] = None,
+) -> None:
+    """Run the service, until SIGTERM."""
+    from dispatcher.adapters.telemetry import configure_logging
+    from dispatcher.app import serve as run_service
+    from dispatcher.commands.local import local_environment
+    from dispatcher.settings import Settings
+
+    environ = _environment(config)
+    if role != "all":
+        fault = Fault(
+            "--role", f"{role!r}: a SQLite store belongs to one process, whose role is all"
+        )
+        raise InvalidSettings([fault])
+    if local is not None:
+        environ = local_environment(local, environ)
+    settings = Settings.from_env(environ)
+    console = settings.log or ("console" if sys.stdout.isatty() else "json")
+    configure_logging(json=console == "json")
+    _run(partial(run_service, settings))
+
+
+@app.command()
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Read the settings, try every door, and print what was found."""
+    from dispatcher.commands.check import check as try_doors
+
+    settings, findings = _run(partial(try_doors, _environment(config)))
+    if as_json:
+        told = [{"door": one.door, "found": one.found, "ok": one.ok} for one in findings]
+        print(json.dumps({"settings": settings, "findings": told}, indent=2))
+    else:
+        for name, value in settings.items():
+            print(f"{name}={value}")
+        for one in findings:
+            stream = sys.stdout if one.ok else sys.stderr
+            print(f"{'ok   ' if one.ok else 'FAULT'} {one.door}: {one.found}", file=stream)
+    if not all(one.ok for one in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def migrate(config: ConfigOption = None) -> None:
+    """Bring the store's schema up to date."""
+    from dispatcher.app import open_house
+    from dispatcher.settings import Settings
+
+    async def bring_up_to_date() -> str:
+        async with open_house(Settings.from_env(_environment(config))) as house:
+            return house.store.describe()
+
+    print(_run(bring_up_to_date))
+
+
+@app.command()
+def demo(
+    stay: Annotated[bool, typer.Option(help="Keep everything running until Ctrl+C.")] = False,
+) -> None:
+    """See the main job from end to end, with real sample applications."""
+    from dispatcher.commands.demo import demo as show
+
+    if not _run(partial(show, stay=stay)):
+        raise typer.Exit(1)
+
+
+def _environment(config: Path | None) -> dict[str, str]:
+    environ = dict(os.environ)
+    if config is not None:
+        environ["DISPATCHER_CONFIG"] = str(config)
+    return environ
+
+
+def _run(work: Callable[[], Awaitable[T]]) -> T:
+    return anyio.run(work, backend_options={"use_uvloop": True})
+
+
+def main() -> None:
+    """Run the command line; an error is one clear line for each fault, and exit code 1."""
+    try:
+        app()
+    except Invalid as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        sys.exit(1)
+    except DispatcherError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

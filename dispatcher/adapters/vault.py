@@ -1,0 +1,105 @@
+"""The vault behind the doors ``Signer``, ``KeyKeeper`` and ``Verifier``.
+
+Everything cryptographic is done in ``keys``; here its answers and errors are put into the words of
+the house.
+"""
+
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import anyio.to_thread
+
+from dispatcher.domain.errors import Fault, Unavailable
+from dispatcher.domain.sources import ManagementClient, Proof, Source
+from dispatcher.ports import Clock, Signed
+from keys import KeysError, Vault, hash_secret, hash_token, verify_secret
+from keys.webhook_signature import parse_secret, verify
+
+TOLERANCE = timedelta(seconds=300)
+"""How far a webhook's timestamp may be off (Standard Webhooks' own libraries allow as much)."""
+
+
+class VaultSigner:
+    """Signs with the vault's keys, and shows their public halves."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """The algorithms that there is a current key for."""
+        return self._vault.algorithms
+
+    async def sign(self, claims: Mapping[str, object], *, alg: str, typ: str | None) -> Signed:
+        """Sign *claims*; raise Unavailable where there is no key for *alg*."""
+        try:
+            return await self._vault.sign(claims, alg=alg, typ=typ)
+        except KeysError as error:
+            raise Unavailable(str(error)) from error
+
+    def jwks(self) -> Mapping[str, object]:
+        """Return the public JWK Set."""
+        return self._vault.jwks()
+
+    async def self_check(self) -> None:
+        """Sign and verify a probe with each current key; raise Unavailable where that fails."""
+        try:
+            await self._vault.self_check()
+        except KeysError as error:
+            raise Unavailable(str(error)) from error
+
+
+class VaultVerifier:
+    """Tells whether somebody is who they say they are."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def webhook(
+        self, source: Source, *, webhook_id: str, timestamp: str, signature: str, body: bytes
+    ) -> Proof:
+        """Judge a Standard Webhooks signature by the secrets of *source*; never raises."""
+        verdict = verify(
+            [parse_secret(secret) for secret in source.secrets],
+            webhook_id=webhook_id,
+            timestamp=timestamp,
+            signature=signature,
+            body=body,
+            now=self._clock.now(),
+            tolerance=TOLERANCE,
+        )
+        return Proof(verdict.value)
+
+    def bearer(self, source: Source, token: str) -> bool:
+        """Whether *token* is one of the bearer tokens of *source*."""
+        given = token.encode("utf-8", "surrogatepass")
+        return any(hmac.compare_digest(given, kept.encode()) for kept in source.bearer_tokens)
+
+    async def client_secret(self, client: ManagementClient, secret: str) -> bool:
+        """Whether *secret* is that of *client*; on a thread, for it is slow by design."""
+        return await anyio.to_thread.run_sync(verify_secret, secret, client.secret_hash)
+
+    async def secret_hash(self, secret: str) -> str:
+        """Return the hash by which a client secret is stored; slow by design."""
+        return await anyio.to_thread.run_sync(hash_secret, secret)
+
+    def new_access_token(self) -> str:
+        """Return a new opaque access token, of 256 random bits."""
+        return secrets.token_urlsafe(32)
+
+    def token_hash(self, token: str) -> str:
+        """Return the hash by which an access token is stored."""
+        return hash_token(token)
+
+
+def faults_of_source(source: Source) -> list[Fault]:
+    """Return what is wrong with the webhook secrets of *source*, never quoting them."""
+    faults: list[Fault] = []
+    for secret in source.secrets:
+        try:
+            parse_secret(secret)
+        except KeysError as error:
+            faults.append(Fault(f"sources.{source.name}.secret", str(error)))
+    return faults

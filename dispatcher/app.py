@@ -1,0 +1,371 @@
+"""The roof: builds the whole house, keeps it running, and closes it in order.
+
+The only file that names adapters. ``open_house`` is what tests and commands build too: the service
+as it is, with other settings.
+"""
+
+import json
+import random
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+import uvicorn
+from anyio import to_thread
+from starlette.types import ASGIApp
+
+from dispatcher.adapters.clock import SystemClock
+from dispatcher.adapters.egress import EgressPolicy, HttpSender, check_application
+from dispatcher.adapters.sqlite import SqliteStore
+from dispatcher.adapters.telemetry import Telemetry
+from dispatcher.adapters.vault import VaultSigner, VaultVerifier, faults_of_source
+from dispatcher.domain.applications import RegistrationRules
+from dispatcher.domain.errors import Fault, InvalidSettings
+from dispatcher.domain.sources import ManagementClient
+from dispatcher.pipeline.declare import declare
+from dispatcher.pipeline.deliver import Deliver, Terms
+from dispatcher.pipeline.upkeep import Upkeep
+from dispatcher.pipeline.workers import Workers
+from dispatcher.ports import Retention
+from dispatcher.settings import Declared, Settings, read_declared
+from dispatcher.settings.environment import Listen
+from dispatcher.web import Doors, build, build_management
+from keys import KeysError, Seal, Vault, load_folder
+
+VERSION = version("backchannel-logout-dispatcher")
+
+
+@dataclass
+class ServiceState:
+    """What the service knows of its own life."""
+
+    draining: bool = False
+
+    def readiness(self) -> Mapping[str, str | None]:
+        """Return what else speaks against sending us requests, by check; None where nothing."""
+        return {"draining": "the service is shutting down" if self.draining else None}
+
+
+@dataclass
+class House:
+    """The whole service, open: every room that has been built, and how to run it."""
+
+    settings: Settings
+    clock: SystemClock
+    store: SqliteStore
+    signer: VaultSigner
+    telemetry: Telemetry
+    workers: Workers
+    app: ASGIApp
+    management_app: ASGIApp
+    state: "ServiceState"
+    warnings: Sequence[str]
+    servers: list["_Server"] = field(default_factory=list)
+
+    async def run(self, stop: anyio.Event, *, listening: Callable[[str], None]) -> None:
+        """Serve and work until *stop* is set, then drain: nothing that was accepted is dropped.
+
+        *listening* is called with the service's own URL once its socket accepts connections.
+        """
+        with _bound(self.settings) as sockets:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.workers.run)
+                for app, bound in zip((self.app, self.management_app), sockets, strict=False):
+                    server = _Server(_server_config(app, self.settings))
+                    self.servers.append(server)
+                    tasks.start_soon(server.serve, [bound])
+                listening(_url_of(sockets[0]))
+                tasks.start_soon(self._drain_when, stop)
+
+    async def _drain_when(self, stop: anyio.Event) -> None:
+        """Answer readiness with 503 at once, go on for the delay, then close in order."""
+        await stop.wait()
+        self.state.draining = True
+        self.telemetry.told("service.draining")
+        await anyio.sleep(self.settings.drain_delay.total_seconds())
+        for server in self.servers:
+            server.should_exit = True
+        await self.workers.drain(self.settings.grace)
+
+
+async def serve(settings: Settings, *, listening: Callable[[str], None]) -> None:
+    """Run the service until SIGTERM or SIGINT; a second signal ends it at once."""
+    async with open_house(settings) as house:
+        stop = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_stop_on_signal, stop)
+            await house.run(stop, listening=listening)
+            tasks.cancel_scope.cancel()
+
+
+async def _stop_on_signal(stop: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            if stop.is_set():
+                sys.exit(128 + number)
+            stop.set()
+
+
+@asynccontextmanager
+async def open_house(settings: Settings) -> AsyncIterator[House]:
+    """Build the whole house from *settings*, and close it again.
+
+    Raises InvalidSettings for everything that an operator has to mend before the service can run.
+    """
+    clock = SystemClock()
+    policy = EgressPolicy(
+        mode=settings.egress, allow=settings.egress_allow, allow_http=settings.egress_allow_http
+    )
+    declared = _declared(settings, policy)
+    seal = _seal(settings)
+    store = await SqliteStore.open(
+        settings.store_path, seal=seal, clock=clock, disk_reserve=settings.disk_reserve
+    )
+    async with _closing(store.close):
+        vault, warnings = await _vault(settings, store=store, seal=seal, clock=clock)
+        async with _closing(lambda: to_thread.run_sync(vault.close)):
+            agent = f"backchannel-logout-dispatcher/{VERSION}"
+            sender = HttpSender(policy, now=clock.now, user_agent=agent)
+            async with _closing(sender.close):
+                rooms = _Rooms(settings, clock, policy, store, VaultSigner(vault), sender)
+                warnings = (*warnings, *await _apply(declared, rooms))
+                yield _assembled(rooms, warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rooms:
+    """What the house is assembled from."""
+
+    settings: Settings
+    clock: SystemClock
+    policy: EgressPolicy
+    store: SqliteStore
+    signer: VaultSigner
+    sender: HttpSender
+
+    @property
+    def verifier(self) -> VaultVerifier:
+        return VaultVerifier(self.clock)
+
+
+def _assembled(rooms: _Rooms, warnings: Sequence[str]) -> House:
+    settings, store = rooms.settings, rooms.store
+    telemetry = Telemetry(
+        clock=rooms.clock,
+        version=VERSION,
+        known_initiators=settings.known_initiators,
+        is_source=lambda name: name in store.sources,
+    )
+    state = ServiceState()
+    doors = Doors(
+        queue=store,
+        registry=store,
+        sessions=store,
+        ledger=store,
+        health=store,
+        keys=rooms.signer,
+        verifier=rooms.verifier,
+        telemetry=telemetry,
+        clock=rooms.clock,
+        issuer=settings.issuer,
+        public_url=settings.shown_url,
+        known_initiators=frozenset(settings.known_initiators),
+        rules=_rules(settings),
+        discovery_extra=_discovery_extra(settings.discovery_extra),
+        metrics=telemetry.exposition,
+        readiness=state.readiness,
+        check_application=lambda application: check_application(application, rooms.policy),
+    )
+    return House(
+        settings=settings,
+        clock=rooms.clock,
+        store=store,
+        signer=rooms.signer,
+        telemetry=telemetry,
+        workers=_workers(rooms, telemetry),
+        app=build(doors, management=settings.management_listen is None),
+        management_app=build_management(doors),
+        state=state,
+        warnings=warnings,
+    )
+
+
+def _workers(rooms: _Rooms, telemetry: Telemetry) -> Workers:
+    settings, store, clock = rooms.settings, rooms.store, rooms.clock
+    terms = Terms(
+        issuer=settings.issuer,
+        lifetime=timedelta(seconds=settings.token_lifetime),
+        timeout=timedelta(seconds=settings.attempt_timeout),
+        horizon=settings.horizon,
+        new_jti=lambda: str(uuid.uuid4()),
+        jitter=random.random,
+    )
+    retention = Retention(
+        settled=settings.retention,
+        failed=settings.retention_failed,
+        sessions=settings.session_retention,
+    )
+    return Workers(
+        queue=store,
+        deliver=Deliver(
+            registry=store, signer=rooms.signer, sender=rooms.sender, clock=clock, terms=terms
+        ),
+        upkeep=Upkeep(queue=store, ledger=store, telemetry=telemetry, retention=retention),
+        telemetry=telemetry,
+        clock=clock,
+        max_in_flight=settings.max_in_flight,
+    )
+
+
+def _rules(settings: Settings) -> RegistrationRules:
+    return RegistrationRules(
+        known_initiators=settings.known_initiators,
+        algorithms=settings.algorithms,
+        allow_http=settings.egress_allow_http,
+    )
+
+
+def _seal(settings: Settings) -> Seal:
+    try:
+        return Seal.from_text(settings.master_key.get_secret_value())
+    except KeysError as error:
+        raise InvalidSettings([Fault("DISPATCHER_MASTER_KEY", str(error))]) from None
+
+
+async def _vault(
+    settings: Settings, *, store: SqliteStore, seal: Seal, clock: SystemClock
+) -> tuple[Vault, Sequence[str]]:
+    """Open the vault on the ring in the store, or on the OP's own keys in a folder."""
+    folder = settings.keys.removeprefix("folder:")
+    try:
+        imported = load_folder(Path(folder)) if settings.keys != "generated" else None
+        vault = await Vault.open(
+            store=store,
+            seal=seal,
+            algorithms=settings.algorithms,
+            now=clock.now(),
+            imported=imported.keys if imported else (),
+        )
+    except KeysError as error:
+        raise InvalidSettings([Fault("DISPATCHER_KEYS", str(error))]) from error
+    return vault, imported.warnings if imported else ()
+
+
+def _declared(settings: Settings, policy: EgressPolicy) -> Declared:
+    """Read the declarative file, and check what only adapters can: secrets, certificates, CIDRs."""
+    if settings.config is None:
+        return Declared()
+    declared = read_declared(settings.config, _rules(settings))
+    faults = [
+        Fault(f"applications.{application.client_id}.{fault.field}", fault.message)
+        for application in declared.applications
+        for fault in check_application(application, policy)
+    ]
+    faults += [fault for source in declared.sources for fault in faults_of_source(source)]
+    if faults:
+        raise InvalidSettings([Fault(f"{settings.config}: {f.field}", f.message) for f in faults])
+    return declared
+
+
+async def _apply(declared: Declared, rooms: _Rooms) -> Sequence[str]:
+    """Write down what the declarative file names; return what is worth telling."""
+    for source in declared.sources:
+        await rooms.store.put_source(source)
+    for client in declared.management_clients:
+        secret_hash = await rooms.verifier.secret_hash(client.secret)
+        await rooms.store.put_management_client(
+            ManagementClient(
+                client_id=client.client_id, secret_hash=secret_hash, scopes=client.scopes
+            )
+        )
+    return await declare(declared.applications, registry=rooms.store)
+
+
+def _discovery_extra(path: Path | None) -> Mapping[str, object]:
+    if path is None:
+        return {}
+    try:
+        extra = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        fault = Fault("DISPATCHER_DISCOVERY_EXTRA", f"can not be read: {type(error).__name__}")
+        raise InvalidSettings([fault]) from None
+    if not isinstance(extra, dict):
+        raise InvalidSettings([Fault("DISPATCHER_DISCOVERY_EXTRA", "must hold a JSON object")])
+    return extra
+
+
+@asynccontextmanager
+async def _closing(close: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Close at the end, even where the end is a cancellation."""
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn within our own process: the signals are ours."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone; ``serve`` minds them."""
+        yield
+
+
+def _server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        timeout_graceful_shutdown=max(1, int(settings.grace.total_seconds())),
+    )
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[list[socket.socket]]:
+    """Bind what is to be listened on, so that a port in use stops the start with its name."""
+    wanted = {"DISPATCHER_LISTEN": settings.listen}
+    if settings.management_listen is not None:
+        wanted["DISPATCHER_MANAGEMENT_LISTEN"] = settings.management_listen
+    sockets: list[socket.socket] = []
+    try:
+        for name, listen in wanted.items():
+            sockets.append(_bind(name, listen))
+        yield sockets
+    finally:
+        for bound in sockets:
+            bound.close()
+
+
+def _bind(name: str, listen: Listen) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((listen.host, listen.port))
+        bound.listen(2048)
+    except OSError as error:
+        bound.close()
+        raise InvalidSettings([Fault(name, f"{listen}: {error.strerror or error}")]) from None
+    bound.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    return bound
+
+
+def _url_of(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://{Listen(host, port)}"

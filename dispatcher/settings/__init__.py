@@ -1,0 +1,10 @@
+"""What an operator can set: the environment, and the declarative file.
+
+``environment``  ``Settings.from_env()``: each variable, its type, default and meaning.
+``declared``     the TOML file: sources, management clients and applications.
+"""
+
+from dispatcher.settings.declared import Declared, DeclaredClient, read_declared
+from dispatcher.settings.environment import Settings
+
+__all__ = ["Declared", "DeclaredClient", "Settings", "read_declared"]

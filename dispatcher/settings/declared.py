@@ -1,0 +1,146 @@
+"""The declarative file (TOML): sources, management clients and applications.
+
+Applied at every start: it creates and replaces what it names and owns it; it never deletes. Every
+secret may also be given as ``…_file``, the path of a file that holds it.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from dispatcher.domain.applications import (
+    Application,
+    ManagedBy,
+    RegistrationRules,
+    application_from,
+)
+from dispatcher.domain.errors import Fault, Invalid, InvalidSettings
+from dispatcher.domain.events import IDENTIFIER_RULE, ClientId, is_identifier
+from dispatcher.domain.reading import Reader
+from dispatcher.domain.sources import Scope, Source, source_from
+
+T = TypeVar("T")
+
+_TABLES = frozenset({"sources", "management_clients", "applications"})
+_CLIENT_MEMBERS = frozenset({"client_id", "client_secret", "scopes"})
+_SECRETS = ("secret", "bearer_token", "client_secret")
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredClient:
+    """A management client with its secret as written: it is hashed before it is stored."""
+
+    client_id: ClientId
+    secret: str = field(repr=False)
+    scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the file names."""
+
+    sources: tuple[Source, ...] = ()
+    management_clients: tuple[DeclaredClient, ...] = ()
+    applications: tuple[Application, ...] = ()
+
+
+def read_declared(path: Path, rules: RegistrationRules) -> Declared:
+    """Read the file at *path*; raise InvalidSettings with every fault of every table."""
+    document = _toml(path)
+    faults: list[Fault] = []
+    Reader(document, faults=faults).refuse_others(_TABLES)
+    file_rules = replace(rules, managed_by=ManagedBy.FILE)
+
+    declared = Declared(
+        sources=_each(document, "sources", source_from, faults),
+        management_clients=_each(document, "management_clients", _client_from, faults),
+        applications=_each(
+            document, "applications", lambda table: application_from(table, file_rules), faults
+        ),
+    )
+    _once(declared, faults)
+    if faults:
+        raise InvalidSettings([Fault(f"{path}: {one.field}", one.message) for one in faults])
+    return declared
+
+
+def _toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(
+            [Fault(str(path), f"can not be read: {type(error).__name__}")]
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSettings([Fault(str(path), f"is not TOML: {error}")]) from None
+
+
+def _each(
+    document: Mapping[str, object],
+    name: str,
+    read: Callable[[Mapping[str, object]], T],
+    faults: list[Fault],
+) -> tuple[T, ...]:
+    """Read each table of the array *name*, going on after a faulty one."""
+    found: list[T] = []
+    for path, table in Reader(document, faults=faults).items(name):
+        if not isinstance(table, dict):
+            faults.append(Fault(path, "must be a table"))
+            continue
+        try:
+            found.append(read(_with_secrets(table)))
+        except Invalid as error:
+            faults += [Fault(f"{path}.{fault.field}", fault.message) for fault in error.faults]
+    return tuple(found)
+
+
+def _with_secrets(table: Mapping[str, object]) -> dict[str, object]:
+    """Return *table* with each secret that is given as a file read from there."""
+    read = dict(table)
+    for name in _SECRETS:
+        path = read.pop(f"{name}_file", None)
+        if path is None:
+            continue
+        if name in read:
+            raise InvalidSettings(
+                [Fault(f"{name}_file", f"stands beside {name}; give one of them")]
+            )
+        try:
+            read[name] = Path(str(path)).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            fault = Fault(f"{name}_file", f"can not be read: {type(error).__name__}")
+            raise InvalidSettings([fault]) from None
+    return read
+
+
+def _client_from(table: Mapping[str, object]) -> DeclaredClient:
+    faults: list[Fault] = []
+    root = Reader(table, faults=faults)
+    root.refuse_others(_CLIENT_MEMBERS)
+    scopes = root.texts(
+        "scopes", ok=lambda text: text in [*Scope], rule=f"one of {', '.join(Scope)}"
+    )
+    client = DeclaredClient(
+        client_id=ClientId(root.required("client_id", ok=is_identifier, rule=IDENTIFIER_RULE)),
+        secret=root.required("client_secret"),
+        scopes=frozenset(map(Scope, scopes or ())),
+    )
+    if not client.scopes:
+        root.fault("scopes", "is required: what may this client do?")
+    if faults:
+        raise InvalidSettings(faults)
+    return client
+
+
+def _once(declared: Declared, faults: list[Fault]) -> None:
+    """Note what the file names twice."""
+    named: dict[str, list[str]] = {
+        "sources": [source.name for source in declared.sources],
+        "management_clients": [client.client_id for client in declared.management_clients],
+        "applications": [application.client_id for application in declared.applications],
+    }
+    for table, names in named.items():
+        twice = sorted({name for name in names if names.count(name) > 1})
+        faults.extend(Fault(table, f"name {name!r} twice") for name in twice)

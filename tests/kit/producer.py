@@ -1,0 +1,133 @@
+"""A producer: a source in a process of its own that sends signed webhooks, and keeps a history.
+
+Run as ``python -m tests.kit.producer``: reads one JSON document from standard input,
+``{"url", "secret", "connections", "bodies": [...], "rate"?}``, sends each body as one webhook over
+keep-alive connections, repeats it until it is answered by 202 (a refused or broken connection and
+503 are tried again), and prints ``{"accepted": [...ids], "latencies": [...seconds], "repeats": n,
+"started", "ended"}``.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import uvloop
+
+_AGAIN_AFTER = 0.02
+
+
+@dataclass
+class History:
+    """What was accepted, and how long each 202 took from its own request."""
+
+    accepted: list[str] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    repeats: int = 0
+
+
+class Producer:
+    """Sends webhooks, one after another on each connection."""
+
+    def __init__(self, url: str, secret: str, *, rate: float | None = None) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._path = parts.path
+        self._key = base64.b64decode(secret.removeprefix("whsec_"))
+        self._interval = 1 / rate if rate else 0.0
+        self._next = 0.0
+        self.history = History()
+
+    async def send_all(self, bodies: deque[str], connections: int) -> None:
+        """Send everything in *bodies*."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(connections):
+                tasks.create_task(self._connection(bodies))
+
+    async def _connection(self, bodies: deque[str]) -> None:
+        stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        while bodies:
+            body = bodies.popleft().encode()
+            await self._pace()
+            while True:
+                try:
+                    stream = stream or await asyncio.open_connection(self._host, self._port)
+                    started = time.perf_counter()
+                    status, answer = await self._exchange(*stream, body)
+                except (OSError, asyncio.IncompleteReadError):
+                    stream, status, answer, started = None, 503, b"", 0.0
+                if status != 503:
+                    break
+                self.history.repeats += 1
+                await asyncio.sleep(_AGAIN_AFTER)
+            self._note(status, answer, time.perf_counter() - started)
+        if stream is not None:
+            stream[1].close()
+
+    async def _pace(self) -> None:
+        if not self._interval:
+            return
+        now = time.perf_counter()
+        self._next = max(self._next + self._interval, now)
+        await asyncio.sleep(self._next - now)
+
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes
+    ) -> tuple[int, bytes]:
+        writer.write(self._request(body))
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head[9:12])
+        lowered = head.lower()
+        at = lowered.index(b"content-length:") + len(b"content-length:")
+        length = int(lowered[at:].split(b"\r\n", 1)[0])
+        return status, await reader.readexactly(length)
+
+    def _request(self, body: bytes) -> bytes:
+        webhook_id = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        timestamp = str(int(time.time()))
+        signed = f"{webhook_id}.{timestamp}.".encode() + body
+        signature = base64.b64encode(hmac.digest(self._key, signed, "sha256")).decode()
+        return (
+            f"POST {self._path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"webhook-id: {webhook_id}\r\nwebhook-timestamp: {timestamp}\r\n"
+            f"webhook-signature: v1,{signature}\r\n\r\n"
+        ).encode() + body
+
+    def _note(self, status: int, answer: bytes, took: float) -> None:
+        if status != 202:
+            raise RuntimeError(f"a webhook was answered by {status}: {answer[:300]!r}")
+        receipt = json.loads(answer)
+        receipts = receipt if isinstance(receipt, list) else [receipt]
+        self.history.accepted += [one["id"] for one in receipts]
+        self.history.latencies.append(took)
+
+
+async def produce(order: dict[str, object]) -> dict[str, object]:
+    """Carry out one *order*, and return its history."""
+    rate, connections, bodies = order.get("rate"), order["connections"], order["bodies"]
+    assert isinstance(connections, int)
+    assert isinstance(bodies, list)
+    producer = Producer(
+        str(order["url"]), str(order["secret"]), rate=float(str(rate)) if rate else None
+    )
+    started = time.time()
+    await producer.send_all(deque(bodies), connections)
+    history = producer.history
+    return {
+        "accepted": history.accepted,
+        "latencies": history.latencies,
+        "repeats": history.repeats,
+        "started": started,
+        "ended": time.time(),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(uvloop.run(produce(json.load(sys.stdin)))), flush=True)
