@@ -1,0 +1,150 @@
+"""Nothing that was accepted is lost: the service is killed under load, again and again."""
+
+import json
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx2
+import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from tests.journeys.bookkeeping import Books, books
+from tests.kit.processes import Received, SinkProcess, a_producer, a_sink, history_of
+from tests.kit.service import Service
+
+ALGORITHMS = {"crm": "RS256", "shop": "ES256", "wiki": "PS256"}
+IN_FLIGHT_PER_APPLICATION = 16
+PATIENCE_SECONDS = 90.0
+
+
+def a_service(folder: Path, ports: Sequence[int]) -> Service:
+    """Return a service that is to tell three applications."""
+    applications = [
+        {
+            "client_id": client_id,
+            "name": client_id,
+            "jwt_configuration": {"alg": algorithm},
+            "oidc_logout": {
+                "backchannel_logout_urls": [f"http://127.0.0.1:{port}/logout"],
+                "backchannel_logout_initiators": {"mode": "all"},
+            },
+        }
+        for (client_id, algorithm), port in zip(ALGORITHMS.items(), ports, strict=True)
+    ]
+    return Service(folder, applications)
+
+
+def an_order(service: Service, events: int) -> dict[str, object]:
+    """Return the order to send so many events, each of a session of its own."""
+    clients = [{"client_id": client_id} for client_id in ALGORITHMS]
+    bodies = [
+        json.dumps(
+            {
+                "id": f"s{number}",
+                "initiator": "session-revoked",
+                "sub": f"user-{number}",
+                "sid": f"s{number}",
+                "clients": clients,
+            }
+        )
+        for number in range(events)
+    ]
+    return {
+        "url": service.webhook_url,
+        "secret": service.secret,
+        "connections": 16,
+        "rate": 220,
+        "bodies": bodies,
+    }
+
+
+def killed_under_load(
+    service: Service, sink: SinkProcess, *, events: int, kills: int, launcher: Sequence[str] = ()
+) -> tuple[list[str], Books]:
+    """Kill the service *kills* times under load; return what was accepted, and what came."""
+    dice = random.Random(7)
+    service.start(*launcher)
+    with a_producer(an_order(service, events)) as producer:
+        for _ in range(kills):
+            time.sleep(dice.uniform(0.3, 0.8))  # the load goes on meanwhile
+            service.kill()
+            service.start(*launcher)
+        history = history_of(producer)
+    sink.heal()
+    accepted = history["accepted"]
+    assert isinstance(accepted, list)
+    until_nothing_waits(service)
+    return accepted, books(accepted, list(ALGORITHMS), sink.received())
+
+
+def until_nothing_waits(service: Service) -> None:
+    """Return when no delivery is pending or in flight and no event waits to be matched."""
+    api = service.api()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        waiting = [
+            one
+            for query in ("deliveries?state=pending", "deliveries?state=in_flight")
+            for one in api.get(f"/api/v2/{query}&take=1").raise_for_status().json()["deliveries"]
+        ]
+        unmatched = api.get("/api/v2/events?state=accepted&take=1").raise_for_status().json()
+        if not waiting and not unmatched["events"]:
+            return
+        time.sleep(0.25)
+    raise AssertionError("deliveries are still waiting")
+
+
+def unverified(service: Service, received: Sequence[Received]) -> list[Received]:
+    """Return the tokens that a second implementation does not verify by the published keys."""
+    keys = KeySet.import_key_set(httpx2.get(f"{service.url}/.well-known/jwks.json").json())
+    bad = []
+    for one in received:
+        try:
+            jwt.decode(one.token, keys, algorithms=[*ALGORITHMS.values()])
+        except Exception:  # noqa: BLE001 - whatever the reason, it is not verified
+            bad.append(one)
+    return bad
+
+
+@pytest.mark.timeout(300)
+def test_a_service_killed_under_load_loses_nothing(tmp_path: Path) -> None:
+    """Each logout accepted arrives though the service is killed ten times, and is told in truth.
+
+    What comes twice is explained: by the replies that were lost, and by what was in flight at each
+    kill.
+    """
+    with a_sink(tmp_path, applications=3, unavailable=0.15, lost=0.05) as sink:
+        service = a_service(tmp_path, sink.ports)
+        accepted, kept = killed_under_load(service, sink, events=2000, kills=10)
+        received = sink.received()
+        forged = unverified(service, received)
+        exit_code = service.stop()
+
+    lost_replies = sum(one.status == 0 for one in received)
+    in_flight = 10 * IN_FLIGHT_PER_APPLICATION * len(ALGORITHMS)
+    print(
+        f"{len(accepted)} accepted, {len(kept.owed)} owed, {len(kept.missing)} missing, "
+        f"{kept.duplicates} came twice, {lost_replies} replies lost"
+    )
+    assert len(accepted) == 2000
+    assert kept.missing == frozenset()
+    assert kept.unasked == frozenset()
+    assert kept.duplicates <= lost_replies + in_flight
+    assert forged == []
+    assert exit_code == 0
+
+
+@pytest.mark.timeout(300)
+def test_the_journey_sees_an_event_that_was_answered_before_its_commit(tmp_path: Path) -> None:
+    """With the durable commit removed the same journey misses logouts: it is not blind."""
+    sabotaged = (sys.executable, "-m", "tests.journeys.sabotage")
+    with a_sink(tmp_path, applications=3) as sink:
+        service = a_service(tmp_path, sink.ports)
+        _, kept = killed_under_load(service, sink, events=400, kills=3, launcher=sabotaged)
+        service.kill()
+
+    assert kept.missing
