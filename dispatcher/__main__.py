@@ -50,7 +50,6 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service, until SIGTERM."""
-    from dispatcher.adapters.telemetry import configure_logging
     from dispatcher.app import serve as run_service
     from dispatcher.commands.local import local_environment
     from dispatcher.settings import Settings
@@ -64,8 +63,6 @@ def serve(
     if local is not None:
         environ = local_environment(local, environ)
     settings = Settings.from_env(environ)
-    console = settings.log or ("console" if sys.stdout.isatty() else "json")
-    configure_logging(json=console == "json")
     _run(partial(run_service, settings))
 
 

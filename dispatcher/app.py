@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 from dispatcher.adapters.clock import SystemClock
 from dispatcher.adapters.egress import EgressPolicy, HttpSender, check_application
 from dispatcher.adapters.sqlite import SqliteStore
-from dispatcher.adapters.telemetry import Telemetry
+from dispatcher.adapters.telemetry import Telemetry, configure_logging
 from dispatcher.adapters.vault import VaultSigner, VaultVerifier, faults_of_source
 from dispatcher.domain.applications import RegistrationRules
 from dispatcher.domain.errors import Fault, InvalidSettings
@@ -36,7 +36,7 @@ from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.pipeline.workers import Workers
 from dispatcher.ports import Retention
 from dispatcher.settings import Declared, Settings, read_declared
-from dispatcher.settings.environment import Listen
+from dispatcher.settings.environment import Listen, LogFormat
 from dispatcher.web import Doors, build, build_management
 from keys import KeysError, Seal, Vault, load_folder
 
@@ -96,14 +96,20 @@ class House:
         await self.workers.drain(self.settings.grace)
 
 
-async def serve(settings: Settings, *, listening: Callable[[str], None]) -> None:
+async def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT; a second signal ends it at once."""
+    log = settings.log or (LogFormat.CONSOLE if sys.stdout.isatty() else LogFormat.JSON)
+    configure_logging(json=log is LogFormat.JSON)
     async with open_house(settings) as house:
         stop = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, stop)
-            await house.run(stop, listening=listening)
+            await house.run(stop, listening=lambda url: _tell_listening(house, url))
             tasks.cancel_scope.cancel()
+
+
+def _tell_listening(house: House, url: str) -> None:
+    house.telemetry.told("service.listening", url=url)
 
 
 async def _stop_on_signal(stop: anyio.Event) -> None:
