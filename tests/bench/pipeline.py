@@ -51,12 +51,9 @@ def a_service(
             }
             for number, port in enumerate(sink.ports)
         ]
-        service = Service(Path(name), applications, environment or {})
-        service.start()
-        try:
+        with Service(Path(name), applications, environment or {}) as service:
+            service.start()
             yield service, sink
-        finally:
-            service.stop()
 
 
 def events(count: int, *, start: int = 0) -> list[str]:

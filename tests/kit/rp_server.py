@@ -33,14 +33,18 @@ class Received:
 class Peer:
     """The other side of one connection, as a script sees it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
         self.reader = reader
         self.writer = writer
+        self.number = number
         self.request: Received | None = None
-        self.number = 0
 
     async def say(self, data: bytes) -> None:
-        """Send *data*."""
+        """Send *data*; raise ConnectionError where the other side has gone (uvloop would not)."""
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 
@@ -157,7 +161,8 @@ class RpServer:
     def port(self) -> int:
         """The port that it listens on."""
         assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        listening: socket.socket = self._server.sockets[0]
+        return int(listening.getsockname()[1])
 
     def uri(self, rest: str = "/logout", *, host: str | None = None) -> str:
         """Return a URI of this server, at its literal address or under the name *host*."""
@@ -174,18 +179,26 @@ class RpServer:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)
+        # A connection that the kernel has accepted may reach us a few rounds later.
+        for _ in range(10):
+            await asyncio.sleep(0)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+        # Python 3.11's does not wait for connections that are still in their TLS handshake.
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while getattr(self._server, "_active_count", 0):  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.005)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = Peer(reader, writer)
-        peer.number = self.connections
+        peer = Peer(reader, writer, self.connections)
         self.connections += 1
         task = asyncio.ensure_future(self._serve(peer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Here, since a task that is cancelled before it starts has no finally.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, peer: Peer) -> None:
         try:
@@ -196,8 +209,6 @@ class RpServer:
                     await self._one(peer)
         except (OSError, asyncio.IncompleteReadError):
             pass
-        finally:
-            peer.writer.transport.abort()
 
     async def _one(self, peer: Peer) -> None:
         peer.request = await _read_request(peer)

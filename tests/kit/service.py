@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import httpx2
 import psutil
@@ -109,6 +110,15 @@ class Service:
             "DISPATCHER_LOG": "json",
             **self.environment,
         }
+
+    def __enter__(self) -> Self:
+        """Leave no process behind, whatever becomes of the test."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill what still runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
 
     def start(self, *arguments: str) -> None:
         """Start the process and wait until it is ready."""

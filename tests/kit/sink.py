@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import uvloop
 
@@ -31,12 +31,12 @@ class Sink(asyncio.Protocol):
         self._script = script
         self._history = history
         self._buffer = b""
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's own transport, which is none of asyncio's classes.
+        self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Answer each request that is complete."""
@@ -52,7 +52,6 @@ class Sink(asyncio.Protocol):
             self._answer(body)
 
     def _answer(self, body: bytes) -> None:
-        assert self._transport is not None
         status = self._script.next()
         if self._history is not None:
             token = body.removeprefix(_FIELD).decode("ascii")

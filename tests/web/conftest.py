@@ -1,0 +1,96 @@
+"""What the tests of the face share."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from dispatcher.adapters.sqlite import SqliteStore
+from dispatcher.adapters.vault import VaultSigner, VaultVerifier
+from dispatcher.domain.events import Audience, SourceName
+from dispatcher.domain.sources import Source
+from dispatcher.web import Doors
+from keys import Seal, SigningKey, Vault
+from tests.kit.telemetry import RecordingTelemetry
+from tests.web.builders import NOW
+from tests.web.face import BEARER, SECRET, Face, StandingClock
+
+SOURCES = (
+    Source(name=SourceName("idp"), secrets=(SECRET,)),
+    Source(name=SourceName("crm"), bearer_tokens=(BEARER,), audience=Audience.SUBSCRIBERS),
+    Source(name=SourceName("kiosk"), secrets=(SECRET,), initiators=frozenset({"rp-logout"})),
+)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run on asyncio, as the server does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> SigningKey:
+    """Make one key, of the kind that is quickly made."""
+    return SigningKey.generate("ES256", now=NOW)
+
+
+@pytest.fixture(scope="session")
+def seal() -> Seal:
+    """Make a seal with a random master key."""
+    return Seal([os.urandom(32)])
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory, seal: Seal) -> Path:
+    """Make a store with the sources once: a copy is there sooner than another one is made."""
+    path = tmp_path_factory.mktemp("furnished") / "store.db"
+    anyio.run(_furnish, path, seal)
+    return path
+
+
+async def _furnish(path: Path, seal: Seal) -> None:
+    store = await SqliteStore.open(path, seal=seal, clock=StandingClock())
+    for source in SOURCES:
+        await store.put_source(source)
+    await store.close()
+
+
+@pytest.fixture
+async def face(
+    tmp_path: Path, furnished: Path, seal: Seal, signing_key: SigningKey
+) -> AsyncIterator[Face]:
+    """Open the face on a store of its own."""
+    clock, telemetry = StandingClock(), RecordingTelemetry()
+    path = tmp_path / "store.db"
+    shutil.copy(furnished, path)
+    store = await SqliteStore.open(path, seal=seal, clock=clock)
+    vault = await Vault.open(
+        store=store,
+        seal=seal,
+        now=NOW,
+        algorithms=[signing_key.alg],
+        imported=[signing_key],
+        threads=0,
+    )
+    signer = VaultSigner(vault)
+    doors = Doors(
+        queue=store,
+        registry=store,
+        sessions=store,
+        ledger=store,
+        health=store,
+        keys=signer,
+        verifier=VaultVerifier(clock),
+        telemetry=telemetry,
+        clock=clock,
+        issuer="https://op.example/",
+        public_url="https://dispatcher.example",
+    )
+    face = Face(doors=doors, store=store, clock=clock, telemetry=telemetry)
+    yield face
+    await face.http.aclose()
+    vault.close()
+    await face.close_store()

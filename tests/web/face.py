@@ -1,0 +1,131 @@
+"""The face as it is served, on a real store and with real keys, and somebody to speak to it."""
+
+import base64
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx2
+
+from dispatcher.adapters.sqlite import SqliteStore
+from dispatcher.domain.events import ClientId
+from dispatcher.domain.sources import Access, Scope
+from dispatcher.web import Doors, build
+from keys import hash_token
+from keys.webhook_signature import parse_secret, sign
+from tests.kit.telemetry import RecordingTelemetry
+from tests.web.builders import NOW
+
+SECRET = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+BEARER = secrets.token_urlsafe(32)
+
+
+@dataclass
+class StandingClock:
+    """A clock that stands until it is moved; ``doubt`` is set where it is not to be trusted."""
+
+    time: datetime = NOW
+    doubt: bool = False
+
+    def now(self) -> datetime:
+        """Return the wall clock's time."""
+        return self.time
+
+    def steady(self) -> datetime:
+        """Return the steady time, which is the same."""
+        return self.time
+
+    def in_doubt(self) -> bool:
+        """Whether the two are said to have drifted apart."""
+        return self.doubt
+
+    def advance(self, step: timedelta) -> None:
+        """Move on."""
+        self.time += step
+
+
+def as_bytes(headers: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Return headers as they are on the wire, which need not be ASCII."""
+    return {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+
+
+@dataclass
+class Face:
+    """The service without its workers: what is accepted waits."""
+
+    doors: Doors
+    store: SqliteStore
+    clock: StandingClock
+    telemetry: RecordingTelemetry
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    is_open: bool = True
+
+    def __post_init__(self) -> None:
+        """Open a connection that never leaves the process."""
+        transport = httpx2.ASGITransport(app=build(self.doors))
+        self.http = httpx2.AsyncClient(transport=transport, base_url="http://dispatcher.test")
+
+    async def close_store(self) -> None:
+        """Take the store away, once."""
+        if self.is_open:
+            self.is_open = False
+            await self.store.close()
+
+    async def grant(self, *scopes: Scope, token: str | None = None) -> None:
+        """Let the token that ``api`` sends do what *scopes* allow."""
+        access = Access(
+            client_id=ClientId("ops"),
+            scopes=frozenset(scopes),
+            expires_at=self.clock.now() + timedelta(hours=1),
+        )
+        await self.store.grant(hash_token(token or self.token), access)
+
+    async def webhook(
+        self,
+        told: object,
+        *,
+        source: str = "idp",
+        webhook_id: str = "msg-1",
+        headers: Mapping[str, str] | None = None,
+        signed_at: datetime | None = None,
+    ) -> httpx2.Response:
+        """Send *told* (bytes as they are, anything else as JSON), signed as the source does."""
+        body = told if isinstance(told, bytes) else json.dumps(told).encode()
+        at = signed_at or self.clock.now()
+        proof = sign(parse_secret(SECRET), webhook_id=webhook_id, timestamp=at, body=body)
+        sent = {"content-type": "application/json", **proof, **(headers or {})}
+        return await self.http.post(
+            f"/webhooks/{source}",
+            content=body,
+            headers=as_bytes(sent),
+        )
+
+    async def api(
+        self,
+        method: str,
+        path: str,
+        document: object = None,
+        *,
+        params: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Call the management API with the token."""
+        content = None if document is None else json.dumps(document).encode()
+        return await self.http.request(
+            method,
+            f"/api/v2/{path}",
+            content=content,
+            params=params,
+            headers={
+                "authorization": f"Bearer {self.token}",
+                "content-type": "application/json",
+            },
+        )
+
+    async def stored(self) -> list[dict[str, Any]]:
+        """Return every event that is on disk."""
+        await self.grant(*Scope)
+        events: list[dict[str, Any]] = (await self.api("GET", "events")).json()["events"]
+        return events
