@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote_plus, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dispatcher.domain.errors import Invalid, UnknownFormat
+from dispatcher.domain.errors import Invalid
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.sources import Access, ManagementClient, Scope
 from dispatcher.web.answers import NO_STORE, json_answer
@@ -88,7 +88,8 @@ class OAuth:
                 "token_type": "Bearer",
                 "expires_in": int(LIFETIME.total_seconds()),
                 "scope": " ".join(sorted(scopes)),
-            }
+            },
+            headers=NOT_KEPT,
         )
 
     async def revoke(self, request: Request) -> Response:
@@ -160,6 +161,10 @@ def _place(url: str) -> tuple[str, str]:
     return parts.netloc.lower(), parts.path.rstrip("/")
 
 
+NOT_KEPT = {**NO_STORE, "pragma": "no-cache"}
+"""What RFC 6749 section 5.1 asks of an answer with a token."""
+
+
 async def _parameters(request: Request) -> dict[str, str]:
     """Read the request's parameters, from a form or from JSON."""
     body = await read_body(request, most=_MOST_BYTES)
@@ -169,7 +174,9 @@ async def _parameters(request: Request) -> dict[str, str]:
         case "application/json":
             return _json(body)
         case _:
-            raise UnknownFormat("The body must be application/x-www-form-urlencoded or JSON.")
+            raise OAuthError(
+                "invalid_request", "The body must be application/x-www-form-urlencoded or JSON"
+            )
 
 
 def _form(body: bytes) -> dict[str, str]:

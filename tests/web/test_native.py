@@ -271,3 +271,19 @@ def test_what_is_just_allowed_is_read() -> None:
     )
 
     assert faults == {}
+
+
+@pytest.mark.parametrize("name", ["sid", "clients", "except_sids"])
+def test_a_null_does_not_widen_the_scope(name: str) -> None:
+    """A member that decides the scope must not be null: it would mean more than is meant."""
+    document = {"id": "e", "initiator": "rp-logout", "sub": "u", name: None}
+
+    assert list(faults_of(document)) == [name]
+
+
+def test_an_application_is_named_once() -> None:
+    """An event that names one client_id twice is refused: either sub could be the right one."""
+    clients = [{"client_id": "shop", "sub": "a"}, {"client_id": "shop", "sub": "b"}]
+    document = {"id": "e", "initiator": "rp-logout", "sid": "s", "clients": clients}
+
+    assert list(faults_of(document)) == ["clients"]

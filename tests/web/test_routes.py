@@ -60,7 +60,7 @@ async def test_an_unforeseen_error_shows_nothing(face: Face) -> None:
         ("POST", "/webhooks/idp", 401),
         ("GET", "/api/v2/clients", 401),
         ("GET", "/.well-known/jwks.json", 200),
-        ("POST", "/oauth/token", 415),
+        ("POST", "/oauth/token", 400),
     ],
 )
 async def test_no_browser_guesses_what_an_answer_is(

@@ -137,7 +137,14 @@ def _ended(event: Reader, brought: Delivered) -> LogoutEvent:
 _AUDIENCES = [*Audience]
 
 
+_SCOPE = ("sid", "clients", "except_sids")
+
+
 def _check_scope(event: Reader) -> None:
+    # A source whose variable is unset must not end all of a user's sessions, or tell everybody.
+    for name in _SCOPE:
+        if event.document.get(name, ...) is None:
+            event.fault(name, "is null: leave it out where it is not meant")
     if "sub" not in event and "sid" not in event:
         event.fault("sub", "is required, or sid: an event without both ends no session")
     if "except_sids" in event and "sid" in event:
@@ -186,10 +193,12 @@ def _sid(reader: Reader) -> Sid | None:
 def _clients(event: Reader) -> tuple[Participant, ...] | None:
     if "clients" not in event:
         return None
-    return tuple(
+    clients = tuple(
         _participant(Reader(item, path=path, faults=event.faults))
         for path, item in event.items("clients")
     )
+    event.unique("clients", [client.client_id for client in clients if client.client_id])
+    return clients
 
 
 def _participant(client: Reader) -> Participant:
