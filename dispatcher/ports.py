@@ -249,6 +249,9 @@ class Verifier(Protocol):
     async def client_secret(self, client: ManagementClient, secret: str) -> bool:
         """Whether *secret* is that of *client*; works on a thread, for it is slow by design."""
 
+    async def secret_hash(self, secret: str) -> str:
+        """Return the hash by which a client secret is stored; slow by design."""
+
     def new_access_token(self) -> str:
         """Return a new opaque access token, of 256 random bits."""
 
@@ -273,6 +276,9 @@ class Telemetry(Protocol):
 
     def settled(self, settled: Settled, *, held: bool) -> None:
         """Count one settlement; *held* is False where the lease was lost, so nothing written."""
+
+    def waiting(self, depth: Depth) -> None:
+        """Note how much is waiting, and for how long."""
 
     def worker_failed(self, worker: str, error: Exception) -> None:
         """Log in full that a worker stumbled and goes on."""

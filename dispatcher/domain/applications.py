@@ -22,7 +22,7 @@ from dispatcher.domain.events import (
     is_identifier,
 )
 from dispatcher.domain.logout_uri import fault_of_logout_uri
-from dispatcher.domain.reading import Reader
+from dispatcher.domain.reading import Reader, is_json
 
 REQUIRED_INITIATORS: tuple[Initiator, ...] = (RP_LOGOUT, IDP_LOGOUT)
 ALIAS = "oidc_backchannel_logout"
@@ -140,6 +140,7 @@ def application_from(document: object, rules: RegistrationRules) -> Application:
     """Read a client object; raise InvalidApplication with every fault that it has."""
     faults: list[Fault] = []
     root = Reader(document, faults=faults)
+    _refuse_unwritable(root)
     client_id = root.required("client_id", ok=is_identifier, rule=IDENTIFIER_RULE)
     name = root.required("name", ok=_is_name, rule="at least one character, without < and >")
     algorithm = _algorithm(root, rules)
@@ -166,6 +167,15 @@ def application_from(document: object, rules: RegistrationRules) -> Application:
     )
 
 
+def _refuse_unwritable(root: Reader) -> None:
+    """Raise at once where a member can not be kept as JSON: it could not be shown again either."""
+    for name, value in root.document.items():
+        if not is_json([name, value]):
+            root.fault(name, "can not be written as JSON")
+    if root.faults:
+        raise InvalidApplication(root.faults)
+
+
 def _is_name(text: str) -> bool:
     return bool(text) and not set(text) & set("<>")
 
@@ -181,6 +191,8 @@ def _algorithm(root: Reader, rules: RegistrationRules) -> str:
     oidc = root.text("id_token_signed_response_alg", ok=ours, rule=rule)
     if auth0 and oidc and auth0 != oidc:
         root.fault("id_token_signed_response_alg", "differs from jwt_configuration.alg")
+    if not (auth0 or oidc or DEFAULT_ALGORITHM in rules.algorithms):
+        root.fault("jwt_configuration.alg", f"must be {rule}, since {DEFAULT_ALGORITHM} is not")
     return auth0 or oidc or DEFAULT_ALGORITHM
 
 
@@ -257,10 +269,10 @@ def _selected(initiators: Reader, rules: RegistrationRules) -> tuple[Initiator, 
     return tuple(Initiator(text) for text in selected)
 
 
-_FILE_ONLY = ("allow_addresses", "ca_file", "client_certificate_file", "client_key_file")
+FILE_ONLY = ("allow_addresses", "ca_file", "client_certificate_file", "client_key_file")
 _PEM = ("ca_pem", "client_certificate_pem", "client_key_pem")
 _DELIVERY_MEMBERS = frozenset(
-    {"token_type", "subject", "timeout", "max_in_flight", "horizon", *_FILE_ONLY, *_PEM}
+    {"token_type", "subject", "timeout", "max_in_flight", "horizon", *FILE_ONLY, *_PEM}
 )
 SHORTEST_HORIZON, LONGEST_HORIZON = timedelta(minutes=1), timedelta(days=365)
 
@@ -272,11 +284,14 @@ def _delivery(
         return LogoutDelivery(), None
     delivery.refuse_others(_DELIVERY_MEMBERS)
     if rules.managed_by is ManagedBy.API:
-        for name in _FILE_ONLY:
+        for name in FILE_ONLY:
             if name in delivery:
                 delivery.fault(name, "is accepted from the declarative file only")
     timeout = delivery.integer("timeout", least=1, most=10)
-    texts = {name: delivery.text(name) for name in (*_FILE_ONLY[1:], *_PEM)}
+    texts = {
+        name: delivery.text(name, ok=bool, rule="given, or left out")
+        for name in (*FILE_ONLY[1:], *_PEM)
+    }
     key = texts.pop("client_key_pem")
     _one_pair(delivery, texts, key)
     return (
@@ -302,6 +317,7 @@ def _one_pair(delivery: Reader, texts: Mapping[str, str | None], key: str | None
     for stem, second in (
         ("ca", texts["ca_pem"]),
         ("client_certificate", texts["client_certificate_pem"]),
+        ("client_key", key),
     ):
         if texts[f"{stem}_file"] and second:
             delivery.fault(f"{stem}_pem", f"stands beside {stem}_file; give one of them")
@@ -314,15 +330,22 @@ def _shown(
     mode: Mode,
     selected: tuple[Initiator, ...],
 ) -> dict[str, object]:
-    """Return the client object as it is stored: defaults filled in, the alias mirrored."""
+    """Return the client object as it is stored: defaults filled in, the alias mirrored.
+
+    The private key goes, and so does a list beside mode ``all``; members that are not ours stay.
+    """
     shown = dict(document)
     delivery = shown.get("logout_delivery")
     if isinstance(delivery, dict):
         shown["logout_delivery"] = {k: v for k, v in delivery.items() if k != "client_key_pem"}
     if logout is None or not logout.document:
         return shown
-    initiators: dict[str, object] = {"mode": mode.value}
-    if mode is Mode.CUSTOM:
+    given = logout.document.get("backchannel_logout_initiators")
+    initiators: dict[str, object] = dict(given) if isinstance(given, dict) else {}
+    initiators["mode"] = mode.value
+    if mode is Mode.ALL:
+        initiators.pop("selected_initiators", None)
+    else:
         initiators["selected_initiators"] = list(selected)
     shown["oidc_logout"] = {**logout.document, "backchannel_logout_initiators": initiators}
     shown[ALIAS] = _mirror(logout.document)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NewType
+from typing import NewType, assert_never
 
 EventId = NewType("EventId", str)
 SourceName = NewType("SourceName", str)
@@ -187,11 +187,14 @@ def fingerprint(intake: Intake) -> str:
             }
         case SessionJoined():
             told["expires_at"] = str(intake.expires_at and intake.expires_at.astimezone(UTC))
+        case _:
+            assert_never(intake)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _participants(clients: tuple[Participant, ...] | None) -> list[list[str | None]] | None:
+    """Return whom an intake names, in any order; of one named twice, the first name counts."""
     if clients is None:
         return None
-    pairs: list[list[str | None]] = [[client.client_id, client.sub] for client in clients]
-    return sorted(pairs, key=lambda pair: (pair[0] or "", pair[1] or ""))
+    ordered = sorted(clients, key=lambda client: client.client_id)
+    return [[client.client_id, client.sub] for client in ordered]

@@ -23,8 +23,9 @@ def claims_for(
 
     ``iat`` is rounded down, never ahead of now; ``exp`` at most two minutes later (section 4);
     ``events`` has exactly one member, an empty object; there is never a ``nonce``. ``sub`` and
-    ``sid`` both stand whenever they are known and the application wants them. A user-wide event has
-    no ``sid`` and tells when it happened in ``toe`` (RFC 8417 section 2.2).
+    ``sid`` both stand whenever they are known and the application wants them; what it does not want
+    stands all the same where the other is not known, since a token has at least one of them. A
+    user-wide event has no ``sid`` and tells when it happened in ``toe`` (RFC 8417 section 2.2).
     """
     issued = int(now.timestamp())
     claims: dict[str, object] = {
@@ -36,9 +37,10 @@ def claims_for(
         "events": {LOGOUT_EVENT: {}},
     }
     subject = application.delivery.subject
-    if delivery.sub is not None and subject is not Subject.SID:
+    if delivery.sub is not None and (subject is not Subject.SID or delivery.sid is None):
         claims["sub"] = delivery.sub
-    if delivery.sid is not None and subject is not Subject.SUB:
+    by_sub = subject is Subject.SUB and delivery.sub is not None
+    if delivery.sid is not None and (application.session_required or not by_sub):
         claims["sid"] = delivery.sid
     if delivery.sid is None and delivery.ended_at is not None:
         claims["toe"] = int(delivery.ended_at.timestamp())

@@ -7,7 +7,12 @@ allows http. What it may resolve to is the business of the address guard, when i
 import re
 from urllib.parse import SplitResult, urlsplit
 
-_URI_CHARACTERS = re.compile(r"[!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
+_URI_CHARACTERS = re.compile(r"(?:[!$&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})+")
+# RFC 3986 section 3.2 without user information, and of registered names those that DNS can hold.
+_LABEL = r"[0-9A-Z_a-z](?:[0-9A-Z_a-z-]{0,61}[0-9A-Z_a-z])?"
+_AUTHORITY = re.compile(
+    rf"(?:(?=[^:]{{1,253}}(?::|$)){_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
+)
 _LONGEST = 2000
 
 
@@ -36,6 +41,8 @@ def _fault_of_parts(parts: SplitResult, *, allow_http: bool) -> str | None:
         return "must be an absolute https URI (Back-Channel Logout 1.0 section 2.2)"
     if "@" in parts.netloc:
         return "must not carry user information"
+    if not _AUTHORITY.fullmatch(parts.netloc):
+        return "must name its host as DNS does, or as an IP address, and then at most a port"
     if parts.port == 0:
         return "must not have port 0"
     return None

@@ -50,14 +50,18 @@ def match(event: LogoutEvent, known: Known, applications: Applications) -> Match
     return Matching(
         deliveries=deliveries,
         unknown_clients=tuple(unknown),
-        reason=None if deliveries else _reason(participants, unknown),
+        reason=None if deliveries else _reason(event, participants, applications),
     )
 
 
-def _reason(participants: list[Participant], unknown: list[ClientId]) -> UnmatchedReason:
-    if all(participant.client_id in unknown for participant in participants):
-        return UnmatchedReason.NO_PARTICIPANTS
-    return UnmatchedReason.NO_SUBSCRIBER
+def _reason(
+    event: LogoutEvent, participants: list[Participant], applications: Applications
+) -> UnmatchedReason:
+    """Return why nobody is told: nobody that we know took part, or they do not subscribe."""
+    took_part = (applications.get(participant.client_id) for participant in participants)
+    if any(one is not None and not one.subscribes_to(event.initiator) for one in took_part):
+        return UnmatchedReason.NO_SUBSCRIBER
+    return UnmatchedReason.NO_PARTICIPANTS
 
 
 def _participants(
@@ -69,7 +73,8 @@ def _participants(
     elif event.reaches_subscribers:
         told = [Participant(client_id) for client_id in applications]
     else:
-        told = [Participant(joined.client_id) for joined in known.joined]
+        ended = (joined for joined in known.joined if joined.sid not in event.except_sids)
+        told = [Participant(joined.client_id) for joined in ended]
     late = (Participant(joined.client_id) for joined in known.late)
     return list({p.client_id: p for p in (*late, *reversed(told))}.values())
 
@@ -84,8 +89,7 @@ def _scope(
         return [_of_session(event, known, participant, joined, application)]
     if event.except_sids or application.wants_sid:
         return _of_each_session(event, participant, joined)
-    late_only = joined and not _told_by_event(event, known, client_id)
-    if late_only:
+    if not _told_by_event(event, known, client_id):
         return _of_each_session(event, participant, joined)
     return [_Told(client_id, participant.sub or _sub_of(joined) or event.sub, None)]
 
@@ -104,7 +108,8 @@ def _of_session(
     application: Application,
 ) -> _Told:
     sub = participant.sub or _sub_of(joined) or event.sub or known.sub
-    untold = sub is None and application.delivery.subject is Subject.SUB
+    by_sub_alone = application.delivery.subject is Subject.SUB and not application.wants_sid
+    untold = sub is None and by_sub_alone
     return _Told(participant.client_id, sub, event.sid, Reason.SUB_REQUIRED if untold else None)
 
 

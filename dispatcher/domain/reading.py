@@ -4,8 +4,9 @@ A ``Reader`` wraps one JSON object. Each method reads one member, notes a fault 
 not what it should be, and goes on: the writer of a bad document learns of all its faults at once.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from dispatcher.domain.errors import Fault
@@ -18,6 +19,7 @@ _JSON_NAMES: Mapping[type, str] = {
     list: "an array",
     dict: "an object",
     int: "a whole number",
+    float: "a number",
 }
 
 
@@ -61,11 +63,14 @@ class Reader:
     def required(
         self, name: str, *, ok: Callable[[str], bool] | None = None, rule: str = ""
     ) -> str:
-        """Read a string as ``text`` does; its absence is a fault, and reads as empty."""
+        """Read a string as ``text`` does; its absence is a fault, and so is an empty one."""
         if name not in self:
             self.fault(name, "is required")
             return ""
-        return self.text(name, ok=ok, rule=rule) or ""
+        value = self.text(name, ok=ok, rule=rule)
+        if value == "":
+            self.fault(name, "must not be empty")
+        return value or ""
 
     def boolean(self, name: str, *, default: bool = False) -> bool:
         """Read a boolean."""
@@ -153,16 +158,29 @@ class Reader:
 def _named(value: object) -> str:
     if value is None:
         return "null"
-    return next((name for kind, name in _JSON_NAMES.items() if type(value) is kind), "a number")
+    return next((name for kind, name in _JSON_NAMES.items() if type(value) is kind), "not JSON")
+
+
+def is_json(value: object) -> bool:
+    """Whether *value* can be written as JSON: no date of TOML's, no NaN, no half of a character."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def parse_moment(text: str) -> datetime | None:
-    """Return the aware datetime that *text* (RFC 3339) names, or None."""
+    """Return the datetime that *text* (RFC 3339) names, in UTC; None where it names none.
+
+    A moment that its offset carries out of the years 1 to 9999 is none.
+    """
+    written = text.upper()
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = datetime.fromisoformat(written)
+        return moment.astimezone(UTC) if moment.tzinfo is not None and "T" in written else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo is not None and "T" in text.upper() else None
 
 
 _MOST_DIGITS = 7

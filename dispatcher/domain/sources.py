@@ -1,5 +1,6 @@
 """Who may send events, and who may call the management API."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +11,8 @@ from dispatcher.domain.errors import Fault, InvalidSettings
 from dispatcher.domain.events import Audience, ClientId, SourceName, is_initiator
 from dispatcher.domain.reading import Reader
 
-_LONGEST_NAME = 64
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_NAME_RULE = "1 to 64 of a-z, 0-9, - and _, the first a letter or a digit"
 
 
 class SourceFormat(StrEnum):
@@ -92,7 +94,7 @@ def source_from(document: Mapping[str, object], *, path: str = "") -> Source:
     secret, bearer = root.text("secret"), root.text("bearer_token")
     secrets = root.texts("secrets", ok=bool, rule="a secret") or ()
     source = Source(
-        name=SourceName(root.required("name", ok=_is_name, rule="1 to 64 of a-z, 0-9, - and _")),
+        name=SourceName(root.required("name", ok=_is_name, rule=_NAME_RULE)),
         format=root.choice("format", SourceFormat, [*SourceFormat]) or SourceFormat.NATIVE,
         secrets=((secret,) if secret else ()) + secrets,
         bearer_tokens=(bearer,) if bearer else (),
@@ -107,11 +109,7 @@ def source_from(document: Mapping[str, object], *, path: str = "") -> Source:
 
 
 def _is_name(text: str) -> bool:
-    return (
-        0 < len(text) <= _LONGEST_NAME
-        and text.isascii()
-        and not text.strip("-_").strip("abcdefghijklmnopqrstuvwxyz0123456789-_")
-    )
+    return _NAME.fullmatch(text) is not None
 
 
 def _initiators(root: Reader) -> frozenset[str] | None:

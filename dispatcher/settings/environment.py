@@ -253,7 +253,9 @@ class Settings(BaseModel):
 
     def shown(self) -> dict[str, str]:
         """Every variable with the value in force, secrets hidden."""
-        return {variable(name): shown_value(getattr(self, name)) for name in type(self).model_fields}
+        return {
+            variable(name): shown_value(getattr(self, name)) for name in type(self).model_fields
+        }
 
 
 def variable(field: str) -> str:
