@@ -176,7 +176,7 @@ class RpServer:
         )
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         assert self._server is not None
         self._server.close()
         # A connection that the kernel has accepted may reach us a few rounds later.

@@ -1,0 +1,237 @@
+"""The door ``Ledger``: what has been recorded, for people.
+
+Pages run backwards along row numbers, which grow with time. An index serves what people look for
+among much else; where none does, the newest rows are gone through.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dispatcher.adapters.sqlite.engine import Door
+from dispatcher.adapters.sqlite.lanes import STATES
+from dispatcher.adapters.sqlite.readers import Reading
+from dispatcher.adapters.sqlite.rows import (
+    EVENT_COLUMNS,
+    delivery_id,
+    delivery_number,
+    event_id,
+    event_number,
+    event_of,
+)
+from dispatcher.adapters.sqlite.values import (
+    maybe_micros,
+    maybe_moment,
+    moment,
+    packed,
+    span,
+    unpacked,
+)
+from dispatcher.domain.deliveries import DeliveryId, DeliveryState, OutcomeKind, Reason
+from dispatcher.domain.events import ClientId, EventId, EventState, UnmatchedReason
+from dispatcher.domain.ledger import (
+    MOST_PER_PAGE,
+    AttemptRecord,
+    DeliveryFilter,
+    DeliveryRecord,
+    Depth,
+    EventFilter,
+    EventRecord,
+)
+
+_EVENTS = f"""
+SELECT json_group_array(json_array({EVENT_COLUMNS}, state, reason, unknown_clients)
+    ORDER BY number DESC) FROM (SELECT * FROM event WHERE {{}} ORDER BY number DESC LIMIT :take)
+"""  # noqa: S608 - a constant list of columns
+_DELIVERY_COLUMNS = """
+    delivery.number, delivery.event, delivery.client_id, delivery.uri, delivery.sid,
+    event.initiator, delivery.state, delivery.reason, delivery.attempt_count, delivery.due_at,
+    delivery.created_at, delivery.settled_at, delivery.excerpt
+"""
+_DELIVERIES = f"""
+SELECT json_group_array(json_array({_DELIVERY_COLUMNS}) ORDER BY delivery.number DESC) FROM (
+    SELECT * FROM delivery WHERE {{}} ORDER BY number DESC LIMIT :take) AS delivery
+JOIN event ON event.number = delivery.event
+"""  # noqa: S608 - a constant list of columns
+_DELIVERIES_OF = f"""
+SELECT json_group_array(json_array({_DELIVERY_COLUMNS}) ORDER BY delivery.number)
+FROM json_each(?) AS wanted CROSS JOIN event ON event.number = wanted.value
+CROSS JOIN delivery ON delivery.event = event.number
+"""  # noqa: S608 - a constant list of columns
+_ATTEMPTS = """
+SELECT json_group_array(json_array(
+    delivery, number, started_at, duration, outcome, status, error, jti, kid)
+    ORDER BY delivery, number)
+FROM json_each(?) CROSS JOIN attempt ON delivery = value
+"""
+_COUNTS = """
+SELECT json_array(coalesce(sum(pending), 0), coalesce(sum(in_flight), 0),
+    coalesce(sum(delivered), 0), coalesce(sum(failed), 0), coalesce(sum(cancelled), 0)) FROM lane
+"""
+_OLDEST = """
+SELECT json_group_object(client_id, created_at) FROM (SELECT client_id, (
+    SELECT created_at FROM delivery
+    WHERE delivery.client_id = lane.client_id AND settled_at IS NULL ORDER BY number LIMIT 1
+) AS created_at FROM lane WHERE pending + in_flight > 0)
+"""
+_ACCEPTED = "SELECT count(*) FROM event WHERE due = 1 AND state = 'accepted'"
+
+_Where = Mapping[str, tuple[str, str | int | None]]
+"""What is asked for: by name, the clause and its value; no clause where the value is None."""
+
+
+class SqliteLedger(Door):
+    """What has been recorded."""
+
+    async def events(self, wanted: EventFilter) -> Sequence[EventRecord]:
+        """Return events, newest first, each with its deliveries (without their attempts)."""
+        before = None if wanted.before is None else event_number(wanted.before)
+        if before is None and wanted.before is not None:
+            return []  # an id that is none of ours names nothing
+        where = _where_events(wanted, before)
+        return await self._engine.readers.run(
+            lambda reading: _event_records(reading, where, wanted.take)
+        )
+
+    async def event(self, event_id: EventId) -> EventRecord | None:
+        """Return one event with its deliveries (without their attempts)."""
+        number = event_number(event_id)
+        if number is None:
+            return None
+        where = {"number": ("number = :number", number)}
+        found = await self._engine.readers.run(lambda reading: _event_records(reading, where, 1))
+        return found[0] if found else None
+
+    async def deliveries(self, wanted: DeliveryFilter) -> Sequence[DeliveryRecord]:
+        """Return deliveries, newest first, each with its attempts."""
+        before = None if wanted.before is None else delivery_number(wanted.before)
+        event = None if wanted.event_id is None else event_number(wanted.event_id)
+        if (before, event).count(None) != (wanted.before, wanted.event_id).count(None):
+            return []  # an id that is none of ours names nothing
+        where = _where_deliveries(wanted, before, event)
+        return await self._engine.readers.run(
+            lambda reading: _delivery_records(reading, where, wanted.take)
+        )
+
+    async def delivery(self, delivery_id: DeliveryId) -> DeliveryRecord | None:
+        """Return one delivery with its attempts."""
+        number = delivery_number(delivery_id)
+        if number is None:
+            return None
+        where = {"number": ("number = :number", number)}
+        found = await self._engine.readers.run(lambda reading: _delivery_records(reading, where, 1))
+        return found[0] if found else None
+
+    async def depth(self) -> Depth:
+        """Return how much is waiting: sums over lanes, and the head of an index for each."""
+        return await self._engine.readers.run(_depth)
+
+
+def _where_events(wanted: EventFilter, before: int | None) -> _Where:
+    state = wanted.state and EventState(wanted.state)
+    # The literal, not a parameter, so that the partial index of unmatched events serves.
+    state_clause = f"state = '{state}' AND :state IS NOT NULL"
+    return {
+        "initiator": ("initiator = :initiator", wanted.initiator),
+        "sub": ("sub = :sub", wanted.sub),
+        "sid": ("sid = :sid", wanted.sid),
+        "state": (state_clause, state),
+        "since": ("received_at >= :since", maybe_micros(wanted.since)),
+        "until": ("received_at < :until", maybe_micros(wanted.until)),
+        "before": ("number < :before", before),
+    }
+
+
+def _where_deliveries(wanted: DeliveryFilter, before: int | None, event: int | None) -> _Where:
+    state = wanted.state and DeliveryState(wanted.state)
+    settled = "settled_at IS NOT NULL" if state and state.settled else "settled_at IS NULL"
+    return {
+        "client_id": ("client_id = :client_id", wanted.client_id),
+        "state": (f"state = :state AND {settled}", state),
+        "event": ("event = :event", event),
+        "since": ("created_at >= :since", maybe_micros(wanted.since)),
+        "until": ("created_at < :until", maybe_micros(wanted.until)),
+        "before": ("number < :before", before),
+    }
+
+
+def _page(reading: Reading, sql: str, where: _Where, take: int) -> list[Any]:
+    asked = {name: clause for name, clause in where.items() if clause[1] is not None}
+    clauses = " AND ".join(clause for clause, _ in asked.values()) or "true"
+    values = {name: value for name, (_, value) in asked.items()}
+    page: list[Any] = reading.named(
+        sql.format(clauses), values | {"take": max(0, min(take, MOST_PER_PAGE))}
+    )
+    return page
+
+
+def _event_records(reading: Reading, where: _Where, take: int) -> list[EventRecord]:
+    rows = _page(reading, _EVENTS, where, take)
+    deliveries: dict[EventId, list[DeliveryRecord]] = defaultdict(list)
+    for row in reading.read(_DELIVERIES_OF, packed([row[0] for row in rows])):
+        record = _delivery_record(row, ())
+        deliveries[record.event_id].append(record)
+    return [_event_record(row, tuple(deliveries[event_id(row[0])])) for row in rows]
+
+
+def _event_record(row: Sequence[Any], deliveries: tuple[DeliveryRecord, ...]) -> EventRecord:
+    state, reason, unknown_clients = row[-3:]
+    return EventRecord(
+        event=event_of(row),
+        state=EventState(state),
+        reason=reason and UnmatchedReason(reason),
+        unknown_clients=tuple(unpacked(unknown_clients, ())),
+        deliveries=deliveries,
+    )
+
+
+def _delivery_records(reading: Reading, where: _Where, take: int) -> list[DeliveryRecord]:
+    rows = _page(reading, _DELIVERIES, where, take)
+    attempts: dict[int, list[AttemptRecord]] = defaultdict(list)
+    for number, *attempt in reading.read(_ATTEMPTS, packed([row[0] for row in rows])):
+        attempts[number].append(_attempt_record(attempt))
+    return [_delivery_record(row, tuple(attempts[row[0]])) for row in rows]
+
+
+def _delivery_record(row: Sequence[Any], attempts: tuple[AttemptRecord, ...]) -> DeliveryRecord:
+    number, event, client_id, uri, sid, initiator, state, reason, attempt_count, *rest = row
+    due_at, created_at, settled_at, excerpt = rest
+    return DeliveryRecord(
+        id=delivery_id(number),
+        event_id=event_id(event),
+        client_id=client_id,
+        uri=uri,
+        sid=sid,
+        initiator=initiator,
+        state=DeliveryState(state),
+        reason=reason and Reason(reason),
+        attempt_count=attempt_count,
+        due_at=moment(due_at) if state == DeliveryState.PENDING else None,
+        created_at=moment(created_at),
+        settled_at=maybe_moment(settled_at),
+        attempts=attempts,
+        excerpt=excerpt,
+    )
+
+
+def _attempt_record(row: Sequence[Any]) -> AttemptRecord:
+    number, started_at, duration, outcome, status, error, jti, kid = row
+    return AttemptRecord(
+        number=number,
+        started_at=moment(started_at),
+        duration=span(duration),
+        outcome=OutcomeKind(outcome),
+        status=status,
+        error=error,
+        jti=jti,
+        kid=kid,
+    )
+
+
+def _depth(reading: Reading) -> Depth:
+    oldest = reading.read(_OLDEST)
+    return Depth(
+        deliveries=dict(zip(STATES, reading.read(_COUNTS), strict=True)),
+        oldest_pending={ClientId(name): moment(created_at) for name, created_at in oldest.items()},
+        events_accepted=reading.read(_ACCEPTED),
+    )

@@ -1,0 +1,183 @@
+"""Matching in the store: what the registry knows of an event's scope, and what the event owes."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dispatcher.adapters.sqlite.lanes import LaneChanges
+from dispatcher.adapters.sqlite.rows import EVENT_COLUMNS, event_of
+from dispatcher.adapters.sqlite.transactions import Transaction
+from dispatcher.adapters.sqlite.values import moment, packed, unpacked
+from dispatcher.domain.deliveries import DeliveryState, NewDelivery, Reason
+from dispatcher.domain.events import NO_METADATA, EventState
+from dispatcher.domain.matching import Matching
+from dispatcher.domain.sessions import Joined, Known
+from dispatcher.ports import Matched, Matcher
+
+_DUE = f"""
+SELECT json_group_array(json_array({EVENT_COLUMNS}, state) ORDER BY number)
+FROM (SELECT * FROM event WHERE due = 1 ORDER BY number LIMIT ?)
+"""  # noqa: S608 - a constant list of columns
+_SESSIONS = """
+SELECT json_group_array(json_array(event.number, session.sub, session.session_metadata))
+FROM json_each(?) AS wanted
+JOIN event ON event.number = wanted.value
+JOIN session ON session.sid = event.sid
+"""
+_JOINED = """
+WITH scope (event, sid) AS (
+    SELECT number, sid FROM event
+    WHERE number IN (SELECT value FROM json_each(?1)) AND sid IS NOT NULL
+    UNION ALL
+    SELECT event.number, session.sid FROM event JOIN session ON session.sub = event.sub
+    WHERE event.number IN (SELECT value FROM json_each(?1)) AND event.sid IS NULL)
+SELECT json_group_array(
+    json_array(scope.event, client.after_event < scope.event, late.matched,
+        client.client_id, client.sid, client.sub, client.joined_at)
+    ORDER BY client.joined_at, client.sid, client.client_id)
+FROM scope CROSS JOIN session_client AS client ON client.sid = scope.sid
+LEFT JOIN late_join AS late ON late.event = scope.event
+    AND late.sid = client.sid AND late.client_id = client.client_id
+WHERE client.after_event < scope.event OR late.event IS NOT NULL
+"""
+_OWE = """
+INSERT OR IGNORE INTO delivery
+    (event, client_id, uri, sub, sid, state, reason, due_at, created_at, started_at, settled_at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
+    iif(value ->> 5 IS NULL, 'pending', 'failed'), value ->> 5, ?2, ?2, ?2,
+    iif(value ->> 5 IS NULL, NULL, ?2)
+FROM jsonb_each(?1)
+"""
+_LATEST = "SELECT coalesce(max(number), 0) FROM delivery"
+_OWED = """
+SELECT json_group_array(json_array(event, client_id, state, deliveries)) FROM (
+    SELECT event, client_id, state, count(*) AS deliveries
+    FROM delivery NOT INDEXED WHERE number > ? GROUP BY event, client_id, state)
+"""
+"""What was just stored. Not by an index that spares the sorting, and goes through everything."""
+_SUPERSEDED = """
+SELECT json_group_array(json_array(older.number, older.client_id))
+FROM delivery AS newer CROSS JOIN delivery AS older
+    ON older.client_id = newer.client_id AND older.sub IS newer.sub AND older.uri = newer.uri
+WHERE newer.number > ? AND newer.sid IS NULL AND newer.state = 'pending'
+    AND older.sid IS NULL AND older.settled_at IS NULL AND older.state = 'pending'
+    AND older.event < newer.event
+"""
+_CANCEL = """
+UPDATE delivery SET state = 'cancelled', reason = ?2, settled_at = ?3
+WHERE number IN (SELECT value FROM json_each(?1)) AND state = 'pending'
+"""
+_MATCHED = """
+UPDATE event SET due = 0, state = value ->> 1, reason = value ->> 2,
+    unknown_clients = value ->> 3, owes = owes + (value ->> 4)
+FROM jsonb_each(?) WHERE number = value ->> 0
+"""
+_LATE_MATCHED = """
+UPDATE late_join SET matched = 1 WHERE event IN (SELECT value FROM json_each(?))
+"""
+
+
+@dataclass(slots=True)
+class _Scope:
+    """What the registry knows of one event, as it is gathered."""
+
+    known: Known = field(default_factory=Known)
+    joined: list[Joined] = field(default_factory=list)
+    late: list[Joined] = field(default_factory=list)
+    latecomers: set[str] = field(default_factory=set)
+    """Who joined late and has not been matched yet."""
+
+
+def match(tx: Transaction, limit: int, matcher: Matcher) -> list[Matched]:
+    """Match up to *limit* events that are due, oldest first, and store what they owe."""
+    due = tx.read(_DUE, limit)
+    if not due:
+        return []
+    numbers = packed([row[0] for row in due])
+    scopes = _scopes(tx, numbers)
+    matched = [_matched(row, scopes[row[0]], matcher, tx) for row in due]
+    owed = _owe(tx, dict(zip((row[0] for row in due), matched, strict=True)))
+    rows = [
+        _outcome(row, one.matching, owed[row[0]]) for row, one in zip(due, matched, strict=True)
+    ]
+    tx.write(_MATCHED, packed(rows))
+    tx.write(_LATE_MATCHED, numbers)
+    tx.stir()
+    return matched
+
+
+def _scopes(tx: Transaction, numbers: str) -> dict[int, _Scope]:
+    scopes: dict[int, _Scope] = defaultdict(_Scope)
+    for event, sub, session_metadata in tx.read(_SESSIONS, numbers):
+        metadata = unpacked(session_metadata, NO_METADATA)
+        scopes[event].known = Known(sub=sub, session_metadata=metadata)
+    for event, in_time, late_matched, client_id, sid, sub, joined_at in tx.read(_JOINED, numbers):
+        joined = Joined(client_id, sid, sub, moment(joined_at))
+        scope = scopes[event]
+        (scope.joined if in_time else scope.late).append(joined)
+        if late_matched == 0:
+            scope.latecomers.add(client_id)
+    return scopes
+
+
+def _matched(row: Sequence[Any], scope: _Scope, matcher: Matcher, tx: Transaction) -> Matched:
+    event = event_of(row)
+    known = replace(scope.known, joined=tuple(scope.joined), late=tuple(scope.late))
+    matching = matcher(event, known, tx.books.applications)
+    if row[-1] != EventState.ACCEPTED:
+        matching = _of_latecomers(matching, scope)
+    return Matched(event, matching)
+
+
+def _of_latecomers(matching: Matching, scope: _Scope) -> Matching:
+    """Keep what is owed for a late join; whom the event told the first time stands.
+
+    Else a URI or an application added since then would be told of a session that it never had.
+    """
+    owed = tuple(one for one in matching.deliveries if one.client_id in scope.latecomers)
+    return replace(matching, deliveries=owed)
+
+
+def _owe(tx: Transaction, matched: dict[int, Matched]) -> dict[int, int]:
+    """Store the deliveries that are not there yet; return how many each event has more."""
+    latest = int(tx.read(_LATEST))
+    rows = [
+        _row_of(event, new) for event, one in matched.items() for new in one.matching.deliveries
+    ]
+    owed: dict[int, int] = defaultdict(int)
+    if not rows:
+        return owed
+    tx.write(_OWE, packed(rows), tx.now)
+    lanes = LaneChanges()
+    for event, client_id, state, count in tx.read(_OWED, latest):
+        owed[event] += count
+        lanes.came(client_id, DeliveryState(state), count)
+    if any(one.event.user_wide for one in matched.values()):
+        _supersede(tx, latest, lanes)
+    lanes.write(tx)
+    return owed
+
+
+def _row_of(event: int, new: NewDelivery) -> list[object]:
+    return [event, new.client_id, new.uri, new.sub, new.sid, new.failed]
+
+
+def _supersede(tx: Transaction, latest: int, lanes: LaneChanges) -> None:
+    """Cancel what a newer user-wide delivery to the same URI says as well."""
+    older = tx.read(_SUPERSEDED, latest)
+    if not older:
+        return
+    by_number = dict(older)
+    tx.write(_CANCEL, packed(list(by_number)), Reason.SUPERSEDED, tx.now)
+    for client_id in by_number.values():
+        lanes.moved(client_id, DeliveryState.PENDING, DeliveryState.CANCELLED)
+
+
+def _outcome(row: Sequence[Any], matching: Matching, owed: int) -> list[object]:
+    """Return what is written of an event that was matched; what was matched once stays so."""
+    number, was = row[0], EventState(row[-1])
+    matched = bool(matching.deliveries) or was is EventState.MATCHED
+    state = EventState.MATCHED if matched else EventState.UNMATCHED
+    unknown = packed(matching.unknown_clients) if matching.unknown_clients else None
+    return [number, state, None if matched else matching.reason, unknown, owed]

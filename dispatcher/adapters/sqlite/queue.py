@@ -1,0 +1,50 @@
+"""The door ``Queue``: each method is one command."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from dispatcher.adapters.sqlite.claims import Loan, claim
+from dispatcher.adapters.sqlite.engine import Door
+from dispatcher.adapters.sqlite.intake import accept
+from dispatcher.adapters.sqlite.matching import match
+from dispatcher.adapters.sqlite.pruning import prune
+from dispatcher.adapters.sqlite.settlements import settle
+from dispatcher.adapters.sqlite.values import micros, micros_of
+from dispatcher.domain.deliveries import Delivery
+from dispatcher.domain.errors import DiskReserve
+from dispatcher.domain.events import Intake, Receipt
+from dispatcher.ports import Matched, Matcher, Retention, Settled
+
+
+class SqliteQueue(Door):
+    """The durable queue. Every method is one transaction; when it returns, it is on disk."""
+
+    async def accept(self, batch: Sequence[Intake]) -> Sequence[Receipt]:
+        """Store the whole *batch* or nothing of it; a repeat gets the receipt of the first."""
+        if self._engine.disk.low():
+            raise DiskReserve
+        return await self._engine.writer.run(lambda tx: accept(tx, batch))
+
+    async def match(self, limit: int, matcher: Matcher) -> Sequence[Matched]:
+        """Match up to *limit* events that are due, oldest first, and store what they owe."""
+        return await self._engine.writer.run(lambda tx: match(tx, limit, matcher))
+
+    async def claim(self, limit: int, *, lease: timedelta) -> Sequence[Delivery]:
+        """Lend out up to *limit* due deliveries; the lease begins when they are taken."""
+        number, span = next(self._engine.leases), micros_of(lease)
+        return await self._engine.writer.run(
+            lambda tx: claim(tx, limit, Loan(number, tx.now + span))
+        )
+
+    async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
+        """Record attempts and move deliveries on; False for each whose lease is no longer ours."""
+        return await self._engine.writer.run(lambda tx: settle(tx, batch))
+
+    async def wait(self, seen: int, *, at_most: timedelta) -> int:
+        """Return when there may be something to match or to claim, or after *at_most*."""
+        return await self._engine.hint.wait(seen, at_most)
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget a bite of what is over and older than its retention; return how much went."""
+        wall = micros(self._engine.clock.now())
+        return await self._engine.writer.run(lambda tx: prune(tx, retention, wall))

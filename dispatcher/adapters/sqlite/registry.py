@@ -1,0 +1,189 @@
+"""The door ``Registry``: applications, sources, and who may call the management API."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from dispatcher.adapters.sqlite.engine import Door
+from dispatcher.adapters.sqlite.readers import Reading
+from dispatcher.adapters.sqlite.rows import (
+    application_of,
+    record_of_application,
+    record_of_source,
+    secrets_of_source,
+    source_of,
+)
+from dispatcher.adapters.sqlite.sealed import APPLICATION, SOURCE, seal_text
+from dispatcher.adapters.sqlite.transactions import Transaction
+from dispatcher.adapters.sqlite.values import micros, moment, packed
+from dispatcher.domain.applications import Application
+from dispatcher.domain.errors import Conflict, NotFound
+from dispatcher.domain.events import ClientId, SourceName
+from dispatcher.domain.matching import Applications
+from dispatcher.domain.sources import Access, ManagementClient, Scope, Source
+from keys import Seal
+
+_VERSION_OF_APPLICATION = "SELECT version FROM application WHERE client_id = ?"
+_CREATE = """
+INSERT INTO application (client_id, version, document, record, max_in_flight, sealed_key)
+VALUES (?, ?, ?, ?, ?, ?)
+"""
+_REPLACE = """
+UPDATE application SET version = ?2, document = ?3, record = ?4, max_in_flight = ?5, sealed_key = ?6
+WHERE client_id = ?1
+"""
+_REPOINT = """
+UPDATE OR IGNORE delivery SET uri = ?1
+WHERE client_id = ?2 AND settled_at IS NULL AND uri IN (SELECT value FROM json_each(?3))
+"""
+_VERSION_OF_SOURCE = "SELECT version FROM source WHERE name = ?"
+_PUT_SOURCE = "INSERT OR REPLACE INTO source (name, record, sealed, version) VALUES (?, ?, ?, ?)"
+_PUT_CLIENT = """
+INSERT OR REPLACE INTO management_client (client_id, secret_hash, scopes) VALUES (?, ?, ?)
+"""
+_CLIENT = """
+SELECT json_array(client_id, secret_hash, scopes) FROM management_client WHERE client_id = ?
+"""
+_FORGET_EXPIRED = "DELETE FROM access_token WHERE expires_at <= ?"
+_GRANT = """
+INSERT OR REPLACE INTO access_token (hash, client_id, scopes, expires_at) VALUES (?, ?, ?, ?)
+"""
+_ACCESS = """
+SELECT json_array(client_id, scopes, expires_at) FROM access_token
+WHERE hash = ? AND expires_at > ?
+"""
+
+
+class SqliteRegistry(Door):
+    """Applications, sources and management clients; snapshots are what was committed last."""
+
+    @property
+    def applications(self) -> Applications:
+        """All applications, by client_id, oldest first; an immutable snapshot."""
+        return self._engine.scribe.books.applications
+
+    @property
+    def sources(self) -> Mapping[SourceName, Source]:
+        """All sources by name; an immutable snapshot."""
+        return self._engine.scribe.books.sources
+
+    async def create_application(self, application: Application) -> None:
+        """Add *application*; raise Conflict where its client_id is taken."""
+        await self._run(lambda tx: _create_application(tx, application, self._engine.seal))
+
+    async def replace_application(self, application: Application) -> None:
+        """Replace the record of the same client_id; raise NotFound where there is none."""
+        await self._run(lambda tx: _replace_application(tx, application, self._engine.seal))
+
+    async def delete_application(self, client_id: ClientId) -> None:
+        """Remove an application; an unknown one is no error."""
+        await self._run(lambda tx: _delete_application(tx, client_id))
+
+    async def put_source(self, source: Source) -> None:
+        """Create or replace *source*; its secrets are sealed."""
+        await self._run(lambda tx: _put_source(tx, source, self._engine.seal))
+
+    async def put_management_client(self, client: ManagementClient) -> None:
+        """Create or replace *client*."""
+        row = (client.client_id, client.secret_hash, _scopes_row(client.scopes))
+        await self._run(lambda tx: tx.write(_PUT_CLIENT, *row))
+
+    async def management_client(self, client_id: ClientId) -> ManagementClient | None:
+        """Return the management client of that name."""
+        return await self._engine.readers.run(lambda reading: _client(reading, client_id))
+
+    async def grant(self, token_hash: str, access: Access) -> None:
+        """Remember what the access token of that hash allows; forget those that have expired."""
+        await self._run(lambda tx: _grant(tx, token_hash, access, self._wall()))
+
+    async def access(self, token_hash: str) -> Access | None:
+        """Return what the access token of that hash allows, unless it has expired."""
+        now = self._wall()
+        return await self._engine.readers.run(lambda reading: _access(reading, token_hash, now))
+
+    async def revoke(self, token_hash: str) -> None:
+        """Forget an access token; an unknown one is no error."""
+        sql = "DELETE FROM access_token WHERE hash = ?"
+        await self._run(lambda tx: tx.write(sql, token_hash))
+
+    async def _run(self, command: Callable[[Transaction], None]) -> None:
+        await self._engine.writer.run(command)
+
+    def _wall(self) -> int:
+        return micros(self._engine.clock.now())
+
+
+def _create_application(tx: Transaction, application: Application, seal: Seal) -> None:
+    if tx.read(_VERSION_OF_APPLICATION, application.client_id) is not None:
+        raise Conflict(f"The client_id {application.client_id} is taken.")
+    _write_application(tx, _CREATE, application, 1, seal)
+
+
+def _replace_application(tx: Transaction, application: Application, seal: Seal) -> None:
+    version = tx.read(_VERSION_OF_APPLICATION, application.client_id)
+    if version is None:
+        raise NotFound(f"There is no application {application.client_id}.")
+    before = tx.books.applications[application.client_id]
+    _write_application(tx, _REPLACE, application, version + 1, seal)
+    _repoint(tx, before.urls, application)
+    tx.stir()
+
+
+def _write_application(
+    tx: Transaction, sql: str, application: Application, version: int, seal: Seal
+) -> None:
+    client_id, key = application.client_id, application.client_key_pem
+    document, record = packed(application.document), record_of_application(application)
+    sealed = key and seal_text(seal, key, table=APPLICATION, row=client_id, version=version)
+    tx.write(sql, client_id, version, document, record, application.delivery.max_in_flight, sealed)
+    # Read back, so that what is published can not be changed from outside.
+    tx.books = tx.books.with_application(application_of(client_id, document, record, key))
+
+
+def _repoint(tx: Transaction, before: Sequence[str], application: Application) -> None:
+    """Send what is owed to a URI that was taken away to the one that came in the same write."""
+    added = [uri for uri in application.urls if uri not in before]
+    removed = [uri for uri in before if uri not in application.urls]
+    if added and removed:
+        tx.write(_REPOINT, added[0], application.client_id, packed(removed))
+
+
+def _delete_application(tx: Transaction, client_id: ClientId) -> None:
+    tx.write("DELETE FROM application WHERE client_id = ?", client_id)
+    tx.books = tx.books.without_application(client_id)
+
+
+def _put_source(tx: Transaction, source: Source, seal: Seal) -> None:
+    name, version = source.name, (tx.read(_VERSION_OF_SOURCE, source.name) or 0) + 1
+    record, secrets = record_of_source(source), secrets_of_source(source)
+    sealed = seal_text(seal, secrets, table=SOURCE, row=name, version=version)
+    tx.write(_PUT_SOURCE, name, record, sealed, version)
+    tx.books = tx.books.with_source(source_of(name, record, secrets))
+
+
+def _client(reading: Reading, client_id: ClientId) -> ManagementClient | None:
+    row = reading.read(_CLIENT, client_id)
+    if row is None:
+        return None
+    return ManagementClient(
+        client_id=ClientId(row[0]), secret_hash=row[1], scopes=_scopes_of(row[2])
+    )
+
+
+def _grant(tx: Transaction, token_hash: str, access: Access, now: int) -> None:
+    tx.write(_FORGET_EXPIRED, now)
+    scopes, expires_at = _scopes_row(access.scopes), micros(access.expires_at)
+    tx.write(_GRANT, token_hash, access.client_id, scopes, expires_at)
+
+
+def _access(reading: Reading, token_hash: str, now: int) -> Access | None:
+    row = reading.read(_ACCESS, token_hash, now)
+    if row is None:
+        return None
+    return Access(client_id=ClientId(row[0]), scopes=_scopes_of(row[1]), expires_at=moment(row[2]))
+
+
+def _scopes_row(scopes: frozenset[Scope]) -> str:
+    return " ".join(sorted(scopes))
+
+
+def _scopes_of(text: str) -> frozenset[Scope]:
+    return frozenset(map(Scope, text.split()))

@@ -1,0 +1,60 @@
+"""The door ``Sessions``: the session registry, for reading."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from dispatcher.adapters.sqlite.engine import Door
+from dispatcher.adapters.sqlite.readers import Reading
+from dispatcher.adapters.sqlite.rows import event_id
+from dispatcher.adapters.sqlite.values import maybe_moment, moment, packed, unpacked
+from dispatcher.domain.events import NO_METADATA, Sid, Sub
+from dispatcher.domain.sessions import Joined, Session
+
+_COLUMNS = "sid, sub, session_metadata, created_at, expires_at, ended_at, ended_by"
+_SESSION = f"""
+SELECT json_group_array(json_array({_COLUMNS})) FROM session WHERE sid = ?
+"""  # noqa: S608 - a constant list of columns
+_SESSIONS_OF = f"""
+SELECT json_group_array(json_array({_COLUMNS}) ORDER BY created_at DESC, sid) FROM session
+WHERE sub = ?
+"""  # noqa: S608 - a constant list of columns
+_CLIENTS = """
+SELECT json_group_array(json_array(client_id, sid, sub, joined_at) ORDER BY joined_at, client_id)
+FROM json_each(?) CROSS JOIN session_client ON sid = value
+"""
+
+
+class SqliteSessions(Door):
+    """The session registry."""
+
+    async def session(self, sid: Sid) -> Session | None:
+        """Return one session."""
+        found = await self._engine.readers.run(lambda reading: _sessions(reading, _SESSION, sid))
+        return found[0] if found else None
+
+    async def sessions_of(self, sub: Sub) -> Sequence[Session]:
+        """Return the sessions of one user, newest first."""
+        return await self._engine.readers.run(lambda reading: _sessions(reading, _SESSIONS_OF, sub))
+
+
+def _sessions(reading: Reading, sql: str, wanted: str) -> list[Session]:
+    rows = reading.read(sql, wanted)
+    clients: dict[str, list[Joined]] = defaultdict(list)
+    for client_id, sid, sub, joined_at in reading.read(_CLIENTS, packed([row[0] for row in rows])):
+        clients[sid].append(Joined(client_id, sid, sub, moment(joined_at)))
+    return [_session_of(row, tuple(clients[row[0]])) for row in rows]
+
+
+def _session_of(row: Sequence[Any], clients: tuple[Joined, ...]) -> Session:
+    sid, sub, session_metadata, created_at, expires_at, ended_at, ended_by = row
+    return Session(
+        sid=sid,
+        sub=sub,
+        clients=clients,
+        session_metadata=unpacked(session_metadata, NO_METADATA),
+        created_at=moment(created_at),
+        expires_at=maybe_moment(expires_at),
+        ended_at=maybe_moment(ended_at),
+        ended_by=None if ended_by is None else event_id(ended_by),
+    )

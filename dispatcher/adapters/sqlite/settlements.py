@@ -1,0 +1,192 @@
+"""Settling: attempts are recorded and deliveries move on, where the lease is still ours.
+
+A whole batch takes a handful of statements, whatever its size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from dispatcher.adapters.sqlite.lanes import LaneChanges
+from dispatcher.adapters.sqlite.rows import delivery_number
+from dispatcher.adapters.sqlite.transactions import Transaction
+from dispatcher.adapters.sqlite.values import maybe_micros, micros, micros_of, packed, printable
+from dispatcher.domain.deliveries import (
+    EXCERPT_BYTES,
+    FIRST_ATTEMPTS_KEPT,
+    LAST_ATTEMPTS_KEPT,
+    Acknowledged,
+    Attempt,
+    DeliveryState,
+    Outcome,
+    Refused,
+    Unreachable,
+    Withheld,
+    kind_of,
+)
+from dispatcher.ports import Settled
+
+_HELD = """
+SELECT json_group_array(json_array(delivery.number, lease, uri, client_id, attempt_count))
+FROM jsonb_each(?) CROSS JOIN delivery ON delivery.number = value ->> 0
+WHERE lease = value ->> 1 AND state = 'in_flight'
+"""
+_RECORD = """
+INSERT INTO attempt
+    (delivery, number, started_at, duration, outcome, status, error, jti, kid)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+    value ->> 7, value ->> 8
+FROM jsonb_each(?)
+"""
+_THIN_OUT = "DELETE FROM attempt WHERE delivery = ? AND number = ?"
+# Two statements, for one that puts off leaves the index of what is not yet told alone.
+_PUT_OFF = """
+UPDATE delivery SET state = 'pending', lease = NULL, lease_until = NULL, due_at = value ->> 2,
+    attempt_count = attempt_count + (value ->> 4), tries = tries + (value ->> 4),
+    refusals = refusals + (value ->> 5), excerpt = iif(value ->> 4, value ->> 6, excerpt)
+FROM jsonb_each(?1)
+WHERE number = value ->> 0 AND lease = value ->> 1 AND state = 'in_flight'
+"""
+_FINISH = """
+UPDATE delivery SET state = value ->> 2, reason = value ->> 3, lease = NULL, lease_until = NULL,
+    settled_at = ?2,
+    attempt_count = attempt_count + (value ->> 4), tries = tries + (value ->> 4),
+    refusals = refusals + (value ->> 5), excerpt = iif(value ->> 4, value ->> 6, excerpt)
+FROM jsonb_each(?1)
+WHERE number = value ->> 0 AND lease = value ->> 1 AND state = 'in_flight'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A delivery whose lease is still ours, as it lies in the store."""
+
+    number: int
+    uri: str
+    client_id: str
+    attempt_count: int
+
+
+def settle(tx: Transaction, batch: Sequence[Settled]) -> list[bool]:
+    """Write *batch* down; say for each whether its lease was ours."""
+    keys = [(delivery_number(one.delivery.id), one.delivery.lease) for one in batch]
+    held = _held(tx, keys)
+    ours: list[tuple[_Held, Settled]] = []
+    answers: list[bool] = []
+    for key, settled in zip(keys, batch, strict=True):
+        # Popped, so that what is settled twice in one batch is settled once.
+        found = held.pop(key, None)
+        answers.append(found is not None)
+        if found is not None:
+            ours.append((found, settled))
+    if ours:
+        _record(tx, ours)
+        _move(tx, ours)
+        tx.stir()
+    return answers
+
+
+_Key = tuple[int | None, int]
+
+
+def _held(tx: Transaction, keys: Sequence[_Key]) -> dict[_Key, _Held]:
+    rows = tx.read(_HELD, packed([*set(keys)]))
+    return {(number, lease): _Held(number, *row) for number, lease, *row in rows}
+
+
+def _record(tx: Transaction, ours: Sequence[tuple[_Held, Settled]]) -> None:
+    """Record the attempts; of each delivery the first few and the last ones are kept."""
+    made = [
+        (held, settled.attempt)
+        for held, settled in ours
+        if settled.attempt is not None and _counts(settled.attempt)
+    ]
+    if made:
+        tx.write(_RECORD, packed([_row_of(held, attempt) for held, attempt in made]))
+    for held, _ in made:
+        surplus = held.attempt_count + 1 - LAST_ATTEMPTS_KEPT
+        if surplus > FIRST_ATTEMPTS_KEPT:
+            tx.write(_THIN_OUT, held.number, surplus)
+
+
+def _counts(attempt: Attempt | None) -> bool:
+    """Whether it was an attempt: what a fault of ours kept back costs the application nothing."""
+    return attempt is not None and not isinstance(attempt.outcome, Withheld)
+
+
+def _row_of(held: _Held, attempt: Attempt) -> list[object]:
+    status, error = _status_and_error(attempt.outcome)
+    return [
+        held.number,
+        held.attempt_count + 1,
+        micros(attempt.started_at),
+        micros_of(attempt.duration),
+        kind_of(attempt.outcome),
+        status,
+        error,
+        attempt.jti,
+        attempt.kid,
+    ]
+
+
+def _status_and_error(outcome: Outcome) -> tuple[int | None, str | None]:
+    match outcome:
+        case Acknowledged() | Refused():
+            return outcome.status, None
+        case Unreachable():
+            return outcome.status, _error(outcome)
+        case Withheld():
+            return None, _error(outcome)
+        case _:
+            assert_never(outcome)
+
+
+def _error(outcome: Unreachable | Withheld) -> str:
+    detail = printable(outcome.detail)
+    return f"{outcome.cause}: {detail}" if detail else str(outcome.cause)
+
+
+def _move(tx: Transaction, ours: Sequence[tuple[_Held, Settled]]) -> None:
+    lanes = LaneChanges()
+    put_off: list[list[object]] = []
+    finished: list[list[object]] = []
+    for held, settled in ours:
+        state = _state(held, settled)
+        lanes.moved(held.client_id, DeliveryState.IN_FLIGHT, state)
+        if state is DeliveryState.PENDING:
+            due_at = maybe_micros(settled.settlement.due_at)
+            counts = _counted(settled.attempt)
+            put_off.append([held.number, settled.delivery.lease, due_at or tx.now, None, *counts])
+        else:
+            reason, counts = settled.settlement.reason, _counted(settled.attempt)
+            finished.append([held.number, settled.delivery.lease, state, reason, *counts])
+    if put_off:
+        tx.write(_PUT_OFF, packed(put_off))
+    if finished:
+        tx.write(_FINISH, packed(finished), tx.now)
+    lanes.write(tx)
+
+
+def _state(held: _Held, settled: Settled) -> DeliveryState:
+    """Return where the delivery goes.
+
+    Where its URI was replaced while it was in flight, whatever ended it without an acknowledgement
+    was about the old one: the new one has yet to be told.
+    """
+    state = settled.settlement.state
+    if held.uri != settled.delivery.uri and state is not DeliveryState.DELIVERED:
+        return DeliveryState.PENDING
+    return state
+
+
+def _counted(attempt: Attempt | None) -> tuple[int, int, str | None]:
+    """Return what an attempt adds to the counts of attempts and refusals, and its excerpt."""
+    if attempt is None or not _counts(attempt):
+        return 0, 0, None
+    return 1, int(isinstance(attempt.outcome, Refused)), _excerpt(attempt.outcome)
+
+
+def _excerpt(outcome: Outcome) -> str | None:
+    if isinstance(outcome, Withheld) or not outcome.excerpt:
+        return None
+    return printable(outcome.excerpt[:EXCERPT_BYTES].decode("utf-8", "replace"))

@@ -1,0 +1,68 @@
+"""How values of the domain lie in the store: times as microseconds, ids as row numbers."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_MOST_DIGITS = 18
+
+
+def micros(moment: datetime) -> int:
+    """Return *moment* as microseconds since the epoch."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def maybe_micros(moment: datetime | None) -> int | None:
+    """Return *moment* as microseconds since the epoch, where there is one."""
+    return None if moment is None else micros(moment)
+
+
+def moment(stored: int) -> datetime:
+    """Return the moment that ``micros`` stored."""
+    return _EPOCH + timedelta(microseconds=stored)
+
+
+def maybe_moment(stored: int | None) -> datetime | None:
+    """Return the moment that ``maybe_micros`` stored."""
+    return None if stored is None else moment(stored)
+
+
+def micros_of(duration: timedelta) -> int:
+    """Return *duration* in microseconds."""
+    return duration // _MICROSECOND
+
+
+def span(stored: int) -> timedelta:
+    """Return the duration of *stored* microseconds."""
+    return timedelta(microseconds=stored)
+
+
+def number_of(text: str, prefix: str) -> int | None:
+    """Return the row number in an id such as ``ev_12``; None where it has not that form."""
+    digits = text.removeprefix(prefix)
+    if digits is text or len(digits) > _MOST_DIGITS or digits.startswith("0"):
+        return None
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
+def packed(value: object) -> str:
+    """Return *value* as JSON, in ASCII: SQLite takes a character of any kind so."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def packed_texts(texts: Mapping[str, str]) -> str | None:
+    """Return a mapping as JSON; None where it is empty."""
+    return packed(dict(texts)) if texts else None
+
+
+def unpacked(text: str | None, default: Any) -> Any:
+    """Return what ``packed`` packed, or *default* where nothing was stored."""
+    return default if text is None else json.loads(text)
+
+
+def printable(text: str) -> str:
+    """Return *text* without what SQLite's text can not hold: NUL and half surrogates."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,174 @@
+"""Costs: what is done often follows what is done, never how much is waiting."""
+
+import re
+from pathlib import Path
+
+import apsw
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.adapters.sqlite import (
+    SqliteStore,
+    claims,
+    intake,
+    joins,
+    lanes,
+    ledger,
+    matching,
+    pruning,
+    settlements,
+)
+from dispatcher.adapters.sqlite.claims import shares
+from dispatcher.adapters.sqlite.values import micros
+from keys import Seal
+from tests.contract.steps import LEASE
+from tests.kit.builders import acknowledged, an_application
+from tests.kit.clock import NOON, FakeClock
+
+OFTEN = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": sql
+    for module in (claims, intake, joins, lanes, matching, pruning, settlements)
+    for name, sql in vars(module).items()
+    if isinstance(sql, str)
+    and sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"))
+} | {"ledger._OLDEST": ledger._OLDEST, "ledger._ATTEMPTS": ledger._ATTEMPTS}
+"""Every statement that is run for an event, a delivery or a bite."""
+
+SMALL = ("lane", "meta")
+"""Tables with a row for each application at most."""
+WAITING = "USING INDEX event_due"
+"""An index of nothing but what is waited for, of which a bite is taken from the head."""
+
+
+@pytest.fixture
+async def connection(store: SqliteStore, path: Path) -> apsw.Connection:
+    """Return a connection to an empty store of today's schema."""
+    await store.close()
+    return apsw.Connection(str(path))
+
+
+@pytest.mark.parametrize("name", sorted(OFTEN))
+async def test_no_statement_goes_through_a_whole_table(
+    connection: apsw.Connection, name: str
+) -> None:
+    """Every statement of the daily work finds its rows by an index."""
+    sql = OFTEN[name]
+    numbered = {int(number) for number in re.findall(r"\?(\d)", sql)}
+    nothing = [None] * (max(numbered) if numbered else sql.count("?"))
+
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", nothing)]
+    scans = [step for step in plan if step.startswith("SCAN") and not _is_small(step)]
+
+    assert scans == []
+    connection.close()
+
+
+def _is_small(step: str) -> bool:
+    what = step.split()[1]
+    return (
+        "VIRTUAL TABLE" in step
+        or "CONSTANT ROW" in step
+        or what.startswith("(")
+        or what in {"scope", "gone", *SMALL}
+        or step.endswith(WAITING)
+    )
+
+
+def test_the_statements_are_found() -> None:
+    """The list of statements above is not empty by mistake."""
+    names = {name.partition(".")[0] for name in OFTEN}
+
+    assert names == {
+        "claims", "intake", "joins", "lanes", "ledger", "matching", "pruning", "settlements",
+    }  # fmt: skip
+    assert len(OFTEN) > 30
+
+
+async def test_a_claim_costs_the_same_with_a_long_backlog(
+    folder: Path, clock: FakeClock, seal: Seal
+) -> None:
+    """Fifty times as many deliveries that wait make a claim and its settlement no dearer."""
+    short = await _steps(folder / "short.db", 1_000, clock, seal)
+    long = await _steps(folder / "long.db", 50_000, clock, seal)
+
+    ratio = long / short
+
+    assert ratio < 1.2
+
+
+async def _steps(path: Path, waiting: int, clock: FakeClock, seal: Seal) -> int:
+    """Return how many steps of SQLite's machine some claims and settlements take."""
+    store = await SqliteStore.open(path, clock=clock, seal=seal, inline=True)
+    for number in range(20):
+        await store.create_application(an_application(f"c{number}", max_in_flight=100))
+    connection = store._engine.scribe._connection
+    assert connection is not None
+    _fill(connection, waiting)
+    steps = _counted(connection)
+    for _ in range(5):
+        claimed = await store.claim(40, lease=LEASE)
+        assert len(claimed) == 40
+        assert all(await store.settle([acknowledged(delivery) for delivery in claimed]))
+    await store.close()
+    return len(steps)
+
+
+def _counted(connection: apsw.Connection) -> list[int]:
+    steps: list[int] = []
+
+    def note() -> bool:
+        steps.append(1)
+        return False
+
+    connection.set_progress_handler(note, 20)
+    return steps
+
+
+def _fill(connection: apsw.Connection, waiting: int) -> None:
+    """Put *waiting* due deliveries in 20 lanes, half of them in one."""
+    noon = micros(NOON)
+    with connection:
+        connection.execute(_EVENTS, (waiting, noon))
+        connection.execute(_DELIVERIES, (noon,))
+        connection.execute(_LANES)
+
+
+_EVENTS = """
+INSERT INTO event
+    (source, id, initiator, sid, default_audience, received_at, state, due, owes)
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+SELECT 'op', i, 'rp-logout', 's' || i, 'session', ?2, 'matched', 0, 1 FROM n
+"""
+_DELIVERIES = """
+INSERT INTO delivery (event, client_id, uri, sid, state, due_at, created_at, started_at)
+SELECT number, iif(number % 2, 'c0', 'c' || (1 + number / 2 % 19)), 'u', sid, 'pending',
+    ?1 - 1000000 + number, ?1, ?1
+FROM event
+"""
+_LANES = """
+INSERT INTO lane SELECT client_id, min(due_at), 0, count(*), 0, 0, 0, 0
+FROM delivery GROUP BY client_id
+"""
+
+
+@given(
+    rooms=st.dictionaries(st.text(max_size=2), st.integers(1, 30), max_size=12),
+    limit=st.integers(0, 120),
+)
+def test_shares_are_fair(rooms: dict[str, int], limit: int) -> None:
+    """All that can be dealt is, nobody gets more than it has room for, or two more than another."""
+    dealt = shares(rooms, limit)
+
+    assert sum(dealt.values()) == min(limit, sum(rooms.values()))
+    assert all(0 <= dealt[lane] <= room for lane, room in rooms.items())
+    for lane, room in rooms.items():
+        if dealt[lane] < room:
+            assert all(other <= dealt[lane] + 1 for other in dealt.values())
+
+
+def test_shares_go_to_the_first_in_turn() -> None:
+    """What does not go round is given to those who were served longest ago."""
+    dealt = shares({"a": 5, "b": 5, "c": 5}, 4)
+
+    assert dealt == {"a": 2, "b": 1, "c": 1}
