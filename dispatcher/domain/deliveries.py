@@ -93,6 +93,8 @@ class Cause(StrEnum):
     CERTIFICATE = "certificate"
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
+    STALE = "stale"
+    """A kept connection had ended meanwhile, which tells nothing of the application."""
     STORE = "store"
     SIGNER = "signer"
     LEASE = "lease"

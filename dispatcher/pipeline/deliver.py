@@ -13,6 +13,7 @@ from dispatcher.domain.deliveries import (
     Outcome,
     Reason,
     Settlement,
+    Unreachable,
     Withheld,
     decide,
 )
@@ -65,7 +66,17 @@ class Deliver:
         return Settled(delivery, attempt, self._decide(attempt.outcome, delivery, application))
 
     async def _attempt(self, delivery: Delivery, application: Application) -> Attempt | None:
-        """Sign and send; None where the service ends before the token is on its way."""
+        """Sign and send; None where the service ends before the token is on its way.
+
+        A kept connection that turns out to have ended is no attempt: another token goes out at
+        once. Another, since nobody knows whether the first was read, and no ``jti`` goes out twice.
+        """
+        attempt = await self._one_post(delivery, application)
+        if attempt is not None and _over_stale_connection(attempt.outcome):
+            attempt = await self._one_post(delivery, application)
+        return attempt
+
+    async def _one_post(self, delivery: Delivery, application: Application) -> Attempt | None:
         started_at, begun = self._clock.now(), self._clock.steady()
         jti = self._terms.new_jti()
         kid = None
@@ -118,6 +129,10 @@ def _no_longer_owed(delivery: Delivery, application: Application) -> Reason | No
     if not application.subscribes_to(delivery.initiator):
         return Reason.UNSUBSCRIBED
     return None if delivery.uri in application.urls else Reason.NO_URI
+
+
+def _over_stale_connection(outcome: Outcome) -> bool:
+    return isinstance(outcome, Unreachable) and outcome.cause is Cause.STALE
 
 
 def _called_off(delivery: Delivery, reason: Reason) -> Settled:

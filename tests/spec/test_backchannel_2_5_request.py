@@ -103,7 +103,6 @@ def test_recoverable_failure_is_sent_again(stage: Stage, recoverable: Script) ->
     assert (delivery["state"], delivery["attempt_count"]) == ("delivered", 2)
 
 
-@pytest.mark.xfail(reason="the sender repeats the request itself on a fresh connection")
 def test_token_is_fresh_even_where_a_kept_connection_breaks(stage: Stage) -> None:
     """2.5: a token is fresh even if what was lost is a connection that had served before."""
     before, sid, client_id = unique("sid"), unique("sid"), stage.registers()

@@ -1,0 +1,40 @@
+"""What can stand in the way of an attempt, on its way from where it happens to the outcome."""
+
+import os
+import ssl
+
+from dispatcher.domain.deliveries import Cause, Unreachable, Withheld
+
+DETAIL_CHARACTERS = 200
+"""A detail is one short line for an operator: never a token, never a body."""
+
+
+class Failure(Exception):
+    """The application could not be reached, for the reason that *cause* names."""
+
+    def __init__(self, cause: Cause, detail: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
+        self.detail = detail[:DETAIL_CHARACTERS]
+
+    def outcome(self) -> Unreachable | Withheld:
+        """Return what the pipeline is told."""
+        return Unreachable(cause=self.cause, detail=self.detail)
+
+
+class OwnTrouble(Failure):
+    """A fault of ours kept the token back: the application is not charged for it."""
+
+    def outcome(self) -> Unreachable | Withheld:
+        """Return what the pipeline is told."""
+        return Withheld(cause=self.cause, detail=self.detail)
+
+
+def failure_of(error: OSError, *, otherwise: Cause) -> Failure:
+    """Name what the operating system or TLS reported; *otherwise* where it is neither's own."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure(Cause.CERTIFICATE, error.verify_message or "certificate not valid")
+    if isinstance(error, ssl.SSLError):
+        return Failure(Cause.TLS, error.reason or type(error).__name__)
+    # The system's own words for it: asyncio's name the address, which is not everybody's business.
+    return Failure(otherwise, os.strerror(error.errno) if error.errno else type(error).__name__)
