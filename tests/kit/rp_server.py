@@ -96,6 +96,7 @@ def then_closes(data: bytes) -> Script:
     """Send *data*, and close."""
 
     async def script(peer: Peer) -> None:
+        """Send and close."""
         await peer.say(data)
         peer.close()
 
@@ -106,6 +107,7 @@ def then_drips(data: bytes, drops: bytes) -> Script:
     """Send *data*, and then *drops*, byte by byte and over and over."""
 
     async def script(peer: Peer) -> None:
+        """Send and drip."""
         await peer.say(data)
         await peer.drip(drops)
 
@@ -127,6 +129,7 @@ def in_turn(*scripts: Script) -> Script:
     left = list(scripts)
 
     async def script(peer: Peer) -> None:
+        """Play the next one."""
         await (left.pop(0) if len(left) > 1 else left[0])(peer)
 
     return script
@@ -192,6 +195,7 @@ class RpServer:
                 await asyncio.sleep(0.005)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Start to serve one connection."""
         peer = Peer(reader, writer, self.connections)
         self.connections += 1
         task = asyncio.ensure_future(self._serve(peer))
@@ -201,6 +205,7 @@ class RpServer:
         task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, peer: Peer) -> None:
+        """Serve one connection to its end."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 if self._greeting is not None:
@@ -211,6 +216,7 @@ class RpServer:
             pass
 
     async def _one(self, peer: Peer) -> None:
+        """Read one request and play the script."""
         peer.request = await _read_request(peer)
         self.requests.append(peer.request)
         self._busy += 1
@@ -222,6 +228,7 @@ class RpServer:
 
 
 async def _read_request(peer: Peer) -> Received:
+    """Read one request, whole."""
     head = (await peer.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     line, *rest = head.removesuffix("\r\n\r\n").split("\r\n")
     fields = tuple((name, value) for name, _, value in (field.partition(": ") for field in rest))

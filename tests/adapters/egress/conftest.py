@@ -111,6 +111,7 @@ class Stopwatch:
         self.seconds = passed - self._overslept
 
     def _nap(self, nap: float = 0.01) -> None:
+        """Sleep in short naps, and add up what they took too long."""
         while not self._over.is_set():
             before = time.monotonic()
             time.sleep(nap)
@@ -135,6 +136,7 @@ async def make_sender() -> AsyncIterator[Factory]:
         dial: Dial = dial_loopback,
         resolver: Resolver | None = None,
     ) -> HttpSender:
+        """Make one sender."""
         sender = HttpSender(
             policy,
             now=lambda: NOW,

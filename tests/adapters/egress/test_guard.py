@@ -158,6 +158,7 @@ async def test_the_name_is_looked_up_once_for_a_connection(make_sender: Factory)
     asked: list[str] = []
 
     def rebinding(host: str) -> Sequence[str]:
+        """Answer once with loopback, and then with a metadata service."""
         asked.append(host)
         return ["127.0.0.1"] if len(asked) == 1 else ["169.254.169.254"]
 
@@ -186,6 +187,7 @@ async def test_where_the_socket_ended_up_has_the_last_word(make_sender: Factory)
     """A socket that is connected to another address than the one dialled carries nothing."""
 
     async def misled(_: str, port: int) -> socket.socket:
+        """Dial another address than the one asked for."""
         return await dial_literal("127.0.0.1", port)
 
     resolver = Resolver(lambda _: ["127.0.0.2"])
@@ -201,6 +203,7 @@ async def test_a_dead_first_address_leaves_room_for_the_second(make_sender: Fact
     """Each address may take its share of the time, so that the next one can be tried."""
 
     async def first_one_dead(address: str, port: int) -> socket.socket:
+        """Dial, but let the first address never answer."""
         if address == "127.0.0.2":
             await asyncio.sleep(20)
         return await dial_loopback(address, port)
@@ -240,6 +243,7 @@ async def test_redirects_are_not_followed(make_sender: Factory, status: int) -> 
     dialled: list[tuple[str, int]] = []
 
     async def noting(address: str, port: int) -> socket.socket:
+        """Dial, and write down what was dialled."""
         dialled.append((address, port))
         return await dial_loopback(address, port)
 

@@ -72,6 +72,7 @@ async def test_what_waits_too_long_is_closed(sender: HttpSender) -> None:
     ended = asyncio.Event()
 
     async def watches(peer: Peer) -> None:
+        """Answer, and note the end of the connection."""
         await peer.say(response(200))
         await peer.reader.read()
         ended.set()
@@ -88,6 +89,24 @@ async def test_what_waits_too_long_is_closed(sender: HttpSender) -> None:
         sender._peers.sweep(now + FORGET_SECONDS + 5)
 
         assert len(sender._peers) == 0
+
+
+async def test_sweeping_goes_on_by_itself(
+    sender: HttpSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to ask for it; and when there is nothing left to sweep it ends."""
+    monkeypatch.setattr("dispatcher.adapters.egress.sender.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("dispatcher.adapters.egress.connection.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("dispatcher.adapters.egress.peers.FORGET_SECONDS", 0.1)
+    async with RpServer(answers(200)) as rp:
+        await post(sender, rp.uri())
+
+        await until(lambda: len(sender._peers) == 0)
+        await until(lambda: sender._sweeper is None)
+
+        assert await post(sender, rp.uri()) == Acknowledged(status=200)
+        assert rp.connections == 2
+        assert sender._sweeper is not None
 
 
 async def test_a_server_that_closes_is_noticed(sender: HttpSender) -> None:
@@ -107,6 +126,7 @@ async def test_under_way_while_the_application_changes(sender: HttpSender) -> No
     go_on, ended = asyncio.Event(), asyncio.Event()
 
     async def slow_first(peer: Peer) -> None:
+        """Answer the first connection late, and note its end."""
         if peer.number == 0:
             await go_on.wait()
         await peer.say(response(200))
@@ -143,6 +163,7 @@ async def test_a_deadline_just_after_the_connect(make_sender: Factory, scheme: s
     """Where the time is up before the first byte goes out, the socket is closed all the same."""
 
     async def slow(address: str, port: int) -> socket.socket:
+        """Dial, and let the deadline pass before the loop goes on."""
         raw = await dial_loopback(address, port)
         time.sleep(QUICK.total_seconds())  # noqa: ASYNC251 - the loop itself is late
         return raw

@@ -203,6 +203,7 @@ async def test_our_own_fault_comes_back_as_it_is() -> None:
     """An error that is no answer of a name server is not taken for one."""
 
     def broken(_: str) -> Sequence[str]:
+        """Fail as no name server does."""
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -231,6 +232,7 @@ async def test_what_is_no_host_name(host: str) -> None:
     """A host that can be no name is a failure of look-up, not of ours."""
 
     def encode(name: str) -> Sequence[str]:
+        """Encode the name as the system would."""
         return [name.encode("idna").decode()]
 
     assert (await failure(Resolver(encode), host)).cause is Cause.DNS

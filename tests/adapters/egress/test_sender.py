@@ -162,6 +162,7 @@ async def test_a_huge_body_is_not_read(sender: HttpSender) -> None:
     sent = 0
 
     async def pours(peer: Peer) -> None:
+        """Send a body of 50 MB, as fast as it is taken."""
         nonlocal sent
         await peer.say(f"HTTP/1.1 200 OK\r\ncontent-length: {MANY}\r\n\r\n".encode())
         while sent < MANY:
@@ -217,6 +218,7 @@ async def test_unasked_for_bytes_end_a_kept_connection(sender: HttpSender) -> No
     late = asyncio.Event()
 
     async def answers_twice(peer: Peer) -> None:
+        """Answer the first connection once more, unasked."""
         await peer.say(response(200))
         if peer.number == 0:
             await asyncio.sleep(0.05)
@@ -240,6 +242,7 @@ async def test_a_stale_connection_is_told_as_such(
     """Where a kept connection ends without a byte, that is said, and none but fresh ones follow."""
 
     async def kept_ones_are_stale(peer: Peer) -> None:
+        """Answer the first request of each connection alone."""
         seen[peer.number] = seen.get(peer.number, 0) + 1
         if seen[peer.number] == 1:
             await peer.say(response(200))
@@ -283,6 +286,7 @@ async def test_no_more_at_once_than_the_application_takes(sender: HttpSender) ->
     """An application never has more POSTs in flight than its ``max_in_flight``."""
 
     async def slowly(peer: Peer) -> None:
+        """Answer after a moment."""
         await asyncio.sleep(0.01)
         await peer.say(response(200))
 
@@ -338,6 +342,7 @@ async def test_faults_of_ours_are_never_charged(make_sender: Factory) -> None:
     """An error in our own code keeps the token back and is named by its type, no more."""
 
     def broken(_: str) -> Sequence[str]:
+        """Fail as no name server does."""
         raise ZeroDivisionError(TOKEN)
 
     sender = make_sender(resolver=Resolver(broken))

@@ -126,6 +126,7 @@ async def test_a_connection_that_is_never_answered(make_sender: Factory) -> None
     """A connection that nobody answers ends at the deadline."""
 
     async def black_hole(_: str, __: int) -> socket.socket:
+        """Never connect."""
         await asyncio.sleep(20)
         raise AssertionError
 

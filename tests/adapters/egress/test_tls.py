@@ -149,6 +149,7 @@ async def test_not_tls_at_all(sender: HttpSender) -> None:
     seen = b""
 
     async def deaf(peer: Any) -> None:
+        """Answer in plain HTTP, whatever is said."""
         nonlocal seen
         seen = await peer.reader.read(1000)
         await peer.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -165,6 +166,7 @@ async def test_hanging_up_in_the_handshake(sender: HttpSender) -> None:
     """A server that hangs up on our greeting is a TLS failure."""
 
     async def rude(peer: Any) -> None:
+        """Hang up."""
         await peer.reader.read(1000)
         peer.close()
 
@@ -219,6 +221,7 @@ def turning_away(context: ssl.SSLContext) -> tuple[int, Thread]:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
+        """Serve the one handshake."""
         with listener, listener.accept()[0] as raw:
             raw.settimeout(5)
             tls = context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
