@@ -13,21 +13,21 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeVar
 
 from keys.errors import KeyUnavailable
 
-Work: TypeAlias = Callable[[], str]
+_T = TypeVar("_T")
 
 
 class _Call(NamedTuple):
-    future: asyncio.Future[str]
-    work: Work
+    future: asyncio.Future[Any]
+    work: Callable[[], Any]
 
 
 class _Result(NamedTuple):
-    future: asyncio.Future[str]
-    value: str
+    future: asyncio.Future[Any]
+    value: Any
     error: Exception | None
 
 
@@ -51,13 +51,13 @@ class SigningThreads:
         for thread in self._threads:
             thread.start()
 
-    async def run(self, work: Work) -> str:
+    async def run(self, work: Callable[[], _T]) -> _T:
         """Return what `work` returns, or raise what it raises; KeyUnavailable once closed."""
         if self._closed:
             raise KeyUnavailable("The vault is closed.")
         if self._loop is None:
             return work()
-        future: asyncio.Future[str] = self._loop.create_future()
+        future: asyncio.Future[_T] = self._loop.create_future()
         self._calls.put(_Call(future, work))
         return await future
 
@@ -101,4 +101,4 @@ def _perform(call: _Call) -> _Result:
     try:
         return _Result(call.future, call.work(), None)
     except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
-        return _Result(call.future, "", error)
+        return _Result(call.future, None, error)

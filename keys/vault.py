@@ -15,7 +15,7 @@ from keys.errors import KeysAreImported, KeyUnavailable, RingContended
 from keys.jwk import JWK
 from keys.ring import Entry, KeyRing, Place
 from keys.seal import Seal
-from keys.signing_key import SigningKey
+from keys.signing_key import SigningKey, compact
 from keys.signing_threads import SigningThreads
 from keys.store import KeyStore, SealedRing, needs_reseal, seal_ring, unseal_ring
 
@@ -191,10 +191,13 @@ class Vault:
         self._threads.close()
 
     async def _mint(self, key: SigningKey, claims: Mapping[str, object], typ: str | None) -> str:
+        signing_input = key.signing_input(claims, typ=typ)
         if ALGORITHMS[key.alg].slow:
-            return await self._threads.run(partial(key.sign, claims, typ=typ))
-        # A hop would cost more than the 40 µs that it takes off the loop.
-        return key.sign(claims, typ=typ)
+            # Only what lets go of the interpreter's lock is worth a hop to a thread.
+            signature = await self._threads.run(partial(key.signature, signing_input))
+        else:
+            signature = key.signature(signing_input)
+        return compact(signing_input, signature)
 
     async def _fill(self, imported: Sequence[SigningKey], *, now: datetime) -> None:
         if imported:
