@@ -1,9 +1,10 @@
 """The command line: ``dispatcher``, or ``python -m dispatcher``."""
 
+import io
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -122,15 +123,30 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
 
 def main() -> None:
     """Run the command line; an error is one clear line for each fault, and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path may hold what the terminal can not show; that is no reason to end.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    told: list[str] = []
     try:
         app()
-    except Invalid as error:
-        for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
+    except* DispatcherError as group:  # alone, or out of the tasks that it ended
+        told += [line for error in _leaves(group) for line in _lines_of(error)]
+    for line in told:
+        print(f"error: {line}", file=sys.stderr)
+    if told:
         sys.exit(1)
-    except DispatcherError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        sys.exit(1)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _lines_of(error: BaseException) -> list[str]:
+    return [str(fault) for fault in error.faults] if isinstance(error, Invalid) else [str(error)]
 
 
 if __name__ == "__main__":

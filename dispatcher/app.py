@@ -30,7 +30,7 @@ from dispatcher.adapters.vault import VaultSigner, VaultVerifier, faults_of_sour
 from dispatcher.domain.applications import RegistrationRules
 from dispatcher.domain.errors import Fault, InvalidSettings
 from dispatcher.domain.sources import ManagementClient
-from dispatcher.pipeline.declare import declare
+from dispatcher.pipeline.declare import declare, declare_sources
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.pipeline.workers import Workers
@@ -109,6 +109,8 @@ async def serve(settings: Settings) -> None:
 
 
 def _tell_listening(house: House, url: str) -> None:
+    for warning in house.warnings:
+        house.telemetry.told("service.warning", warning=warning)
     house.telemetry.told("service.listening", url=url)
 
 
@@ -283,8 +285,7 @@ def _declared(settings: Settings, policy: EgressPolicy) -> Declared:
 
 async def _apply(declared: Declared, rooms: _Rooms) -> Sequence[str]:
     """Write down what the declarative file names; return what is worth telling."""
-    for source in declared.sources:
-        await rooms.store.put_source(source)
+    warnings = await declare_sources(declared.sources, registry=rooms.store)
     for client in declared.management_clients:
         secret_hash = await rooms.verifier.secret_hash(client.secret)
         await rooms.store.put_management_client(
@@ -292,7 +293,7 @@ async def _apply(declared: Declared, rooms: _Rooms) -> Sequence[str]:
                 client_id=client.client_id, secret_hash=secret_hash, scopes=client.scopes
             )
         )
-    return await declare(declared.applications, registry=rooms.store)
+    return (*warnings, *await declare(declared.applications, registry=rooms.store))
 
 
 def _discovery_extra(path: Path | None) -> Mapping[str, object]:

@@ -1,6 +1,7 @@
 """The machine's two clocks."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 TOLERATED_DRIFT = timedelta(seconds=2)
@@ -13,17 +14,24 @@ class SystemClock:
     holds a logout up nor sends it twice.
     """
 
-    def __init__(self) -> None:
-        self._anchor = datetime.now(UTC)
-        self._started = time.monotonic()
+    def __init__(
+        self,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._anchor = self.now()
+        self._started = monotonic()
 
     def now(self) -> datetime:
         """Return the wall clock's time, in UTC."""
-        return datetime.now(UTC)
+        return datetime.fromtimestamp(self._wall(), UTC)
 
     def steady(self) -> datetime:
         """Return a time that only goes forward."""
-        return self._anchor + timedelta(seconds=time.monotonic() - self._started)
+        return self._anchor + timedelta(seconds=self._monotonic() - self._started)
 
     def drift(self) -> timedelta:
         """Return how far the wall clock is ahead of the steady one (negative: behind)."""

@@ -31,16 +31,20 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 36
 
 
 def configure_logging(*, json: bool, stream: TextIO = sys.stdout) -> None:
-    """Write one line per fact to *stream*, and the libraries' own warnings in the same form."""
+    """Write one line per fact to *stream*, and the libraries' own warnings in the same form.
+
+    A traceback is plain text, for both: the local variables that a richer one shows hold tokens.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
     )
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,

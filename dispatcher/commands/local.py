@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from dispatcher.domain.errors import Fault, InvalidSettings
+
 _DECLARED = """\
 # Made for this folder at its first start; every secret in it is random. Change it as you like.
 
@@ -27,7 +29,31 @@ scopes = [
 
 
 def local_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return *environ* with what it lacks set for *folder*, making the files at the first time."""
+    """Return *environ* with what it lacks set for *folder*, making the files at the first time.
+
+    Raises InvalidSettings where the folder can not be used.
+    """
+    try:
+        master_key, declared = _made(folder)
+    except OSError as error:
+        fault = Fault("--local", f"{folder} can not be used: {error.strerror}")
+        raise InvalidSettings([fault]) from None
+    defaults = {
+        "DISPATCHER_ISSUER": "http://127.0.0.1:8080/",
+        "DISPATCHER_STORE": f"sqlite:///{folder / 'dispatcher.db'}",
+        "DISPATCHER_MASTER_KEY_FILE": str(master_key),
+        "DISPATCHER_CONFIG": str(declared),
+        "DISPATCHER_EGRESS_ALLOW": "127.0.0.0/8",
+        "DISPATCHER_EGRESS_ALLOW_HTTP": "true",
+    }
+    given = {name: text for name, text in environ.items() if text.strip()}
+    if "DISPATCHER_MASTER_KEY" in given:
+        del defaults["DISPATCHER_MASTER_KEY_FILE"]
+    return {**defaults, **given}
+
+
+def _made(folder: Path) -> tuple[Path, Path]:
+    """Return the files of the master key and of what is declared, for this user alone."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     master_key, declared = folder / "master.key", folder / "dispatcher.toml"
@@ -39,17 +65,7 @@ def local_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str
             client_secret=secrets.token_urlsafe(32),
         ),
     )
-    defaults = {
-        "DISPATCHER_ISSUER": "http://127.0.0.1:8080/",
-        "DISPATCHER_STORE": f"sqlite:///{folder / 'dispatcher.db'}",
-        "DISPATCHER_MASTER_KEY_FILE": str(master_key),
-        "DISPATCHER_CONFIG": str(declared),
-        "DISPATCHER_EGRESS_ALLOW": "127.0.0.0/8",
-        "DISPATCHER_EGRESS_ALLOW_HTTP": "true",
-    }
-    if "DISPATCHER_MASTER_KEY" in environ:
-        del defaults["DISPATCHER_MASTER_KEY_FILE"]
-    return {**defaults, **environ}
+    return master_key, declared
 
 
 def _once(path: Path, text: str) -> None:

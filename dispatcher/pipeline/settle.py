@@ -44,6 +44,15 @@ class Settler:
             except Unavailable as error:
                 self._telemetry.worker_failed("settle", error)
                 await anyio.sleep(PATIENCE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
+                self._telemetry.worker_failed("settle", error)
+                return await self._one_by_one(batch)
+
+    async def _one_by_one(self, batch: list[Settled]) -> list[bool]:
+        """Write down what can be; what can not is let go of, and sent again when its lease ends."""
+        if len(batch) == 1:
+            return [False]
+        return [held for settled in batch for held in await self._written([settled])]
 
 
 def _gathered(finished: MemoryObjectReceiveStream[Settled]) -> list[Settled]:

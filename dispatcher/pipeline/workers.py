@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 from anyio.streams.memory import MemoryObjectSendStream
 
 from dispatcher.domain.deliveries import Attempt, Cause, Delivery, Move, Settlement, Withheld
@@ -23,6 +24,8 @@ LEASE = timedelta(seconds=30)
 POLL = timedelta(seconds=1)
 """How long a missed hint can hold anything up."""
 PAUSE_AFTER_FAULT = timedelta(seconds=1)
+LAST_WRITES = timedelta(seconds=5)
+"""How long, at the very end, a store that does not answer is still asked to settle."""
 
 
 class Workers:
@@ -47,21 +50,24 @@ class Workers:
         self._slots = max_in_flight
         self._freed = anyio.Event()
         self._attempts: anyio.CancelScope | None = None
+        self._settling = anyio.CancelScope()
         self._stopping = anyio.CancelScope()
 
     async def run(self) -> None:
         """Work until ``drain`` has ended it."""
         send, receive = anyio.create_memory_object_stream[Settled](self._slots)
         settler = Settler(queue=self._queue, telemetry=self._telemetry, freed=self._free_slots)
-        async with anyio.create_task_group() as settling:
-            settling.start_soon(settler.run, receive)
-            async with send:
-                await self._work(send)
+        with receive, self._settling:
+            async with anyio.create_task_group() as settling:
+                settling.start_soon(settler.run, receive)
+                with send:
+                    await self._work(send)
 
     async def drain(self, grace: timedelta) -> None:
         """Claim nothing more, give back what is not on its way, and wait for what is.
 
-        What has no answer after *grace* is given back too: it will be sent again.
+        What has no answer after *grace* is given back too: it will be sent again, and so will what
+        a store that does not answer never got to know.
         """
         self._deliver.draining = True
         self._stopping.cancel()
@@ -69,6 +75,10 @@ class Workers:
             await self._all_slots_free()
         if self._attempts is not None:
             self._attempts.cancel()
+        with anyio.move_on_after(LAST_WRITES.total_seconds()):
+            await self._all_slots_free()
+            return
+        self._settling.cancel()
 
     async def _work(self, finished: MemoryObjectSendStream[Settled]) -> None:
         async with anyio.create_task_group() as attempts:
@@ -116,18 +126,18 @@ class Workers:
             settled = await self._settlement(delivery)
         finally:
             finished.send_nowait(settled)
+        if settled.attempt is not None:
+            self._telemetry.attempted(settled)
 
     async def _settlement(self, delivery: Delivery) -> Settled:
         try:
-            settled = await self._deliver(delivery)
+            return await self._deliver(delivery)
         except Exception as error:  # noqa: BLE001 - a fault of ours is never charged to anyone
             self._telemetry.worker_failed("deliver", error)
             return _withheld(delivery, clock=self._clock)
-        if settled.attempt is not None:
-            self._telemetry.attempted(settled)
-        return settled
 
     async def _a_free_slot(self) -> None:
+        await checkpoint_if_cancelled()  # a claim is shielded: what ends us is met before the next
         while not self._free:
             self._freed = anyio.Event()
             await self._freed.wait()

@@ -2,6 +2,8 @@
 
 ``environment``  ``Settings.from_env()``: each variable, its type, default and meaning.
 ``declared``     the TOML file: sources, management clients and applications.
+``values``       how the text of a variable is read.
+``files``        how a file that a setting names is read.
 """
 
 from dispatcher.settings.declared import Declared, DeclaredClient, read_declared

@@ -5,7 +5,7 @@ secret may also be given as ``…_file``, the path of a file that holds it.
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -20,12 +20,17 @@ from dispatcher.domain.errors import Fault, Invalid, InvalidSettings
 from dispatcher.domain.events import IDENTIFIER_RULE, ClientId, is_identifier
 from dispatcher.domain.reading import Reader
 from dispatcher.domain.sources import Scope, Source, source_from
+from dispatcher.settings.files import Unreadable, secret_of, text_of
 
 T = TypeVar("T")
 
 _TABLES = frozenset({"sources", "management_clients", "applications"})
 _CLIENT_MEMBERS = frozenset({"client_id", "client_secret", "scopes"})
-_SECRETS = ("secret", "bearer_token", "client_secret")
+_SECRETS: Mapping[str, tuple[str, ...]] = {
+    "sources": ("secret", "bearer_token"),
+    "management_clients": ("client_secret",),
+    "applications": (),  # certificates and keys come as files of their own, which egress reads
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,14 @@ def read_declared(path: Path, rules: RegistrationRules) -> Declared:
 
 def _toml(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(
-            [Fault(str(path), f"can not be read: {type(error).__name__}")]
-        ) from None
+        return tomllib.loads(text_of(path))
+    except Unreadable as error:
+        raise InvalidSettings([Fault("DISPATCHER_CONFIG", f"{path} {error}")]) from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidSettings([Fault(str(path), f"is not TOML: {error}")]) from None
+    except (ValueError, RecursionError):
+        message = "is not TOML: a number is too long, or something is nested too deeply"
+        raise InvalidSettings([Fault(str(path), message)]) from None
 
 
 def _each(
@@ -84,35 +90,46 @@ def _each(
     faults: list[Fault],
 ) -> tuple[T, ...]:
     """Read each table of the array *name*, going on after a faulty one."""
-    found: list[T] = []
+    read_whole: list[T] = []
     for path, table in Reader(document, faults=faults).items(name):
         if not isinstance(table, dict):
             faults.append(Fault(path, "must be a table"))
             continue
+        found: list[Fault] = []
+        given = _with_secrets(table, _SECRETS[name], found)
         try:
-            found.append(read(_with_secrets(table)))
+            read_whole.append(read(given))
         except Invalid as error:
-            faults += [Fault(f"{path}.{fault.field}", fault.message) for fault in error.faults]
-    return tuple(found)
+            found += error.faults
+        faults += [Fault(f"{path}.{fault.field}", fault.message) for fault in found]
+    return tuple(read_whole)
 
 
-def _with_secrets(table: Mapping[str, object]) -> dict[str, object]:
-    """Return *table* with each secret that is given as a file read from there."""
-    read = dict(table)
-    for name in _SECRETS:
-        path = read.pop(f"{name}_file", None)
+def _with_secrets(
+    table: Mapping[str, object], names: Sequence[str], faults: list[Fault]
+) -> dict[str, object]:
+    """Return *table* with each secret of *names* that is given as a file read from there."""
+    given = dict(table)
+    for name in names:
+        path = given.pop(f"{name}_file", None)
         if path is None:
             continue
-        if name in read:
-            raise InvalidSettings(
-                [Fault(f"{name}_file", f"stands beside {name}; give one of them")]
-            )
-        try:
-            read[name] = Path(str(path)).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            fault = Fault(f"{name}_file", f"can not be read: {type(error).__name__}")
-            raise InvalidSettings([fault]) from None
-    return read
+        if name in given:
+            faults.append(Fault(f"{name}_file", f"stands beside {name}; give one of them"))
+        else:
+            given[name] = _secret(path, f"{name}_file", faults)
+    return given
+
+
+def _secret(path: object, member: str, faults: list[Fault]) -> str:
+    """Return the secret in the file at *path*; where there is none, something to go on with."""
+    try:
+        if isinstance(path, str):
+            return secret_of(path)
+        faults.append(Fault(member, "must be a string, the path of a file"))
+    except Unreadable as error:
+        faults.append(Fault(member, str(error)))
+    return "not read"
 
 
 def _client_from(table: Mapping[str, object]) -> DeclaredClient:
@@ -127,7 +144,7 @@ def _client_from(table: Mapping[str, object]) -> DeclaredClient:
         secret=root.required("client_secret"),
         scopes=frozenset(map(Scope, scopes or ())),
     )
-    if not client.scopes:
+    if not scopes and not any(fault.field.startswith("scopes") for fault in faults):
         root.fault("scopes", "is required: what may this client do?")
     if faults:
         raise InvalidSettings(faults)

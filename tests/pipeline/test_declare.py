@@ -1,0 +1,101 @@
+"""Declaring: the operator's file has the last word on what it names, and deletes nothing."""
+
+from dataclasses import replace
+
+from dispatcher.domain.applications import Application, ManagedBy
+from dispatcher.domain.events import ClientId, SourceName
+from dispatcher.domain.sources import Source
+from dispatcher.pipeline.declare import declare, declare_sources
+from tests.kit.builders import an_application
+from tests.pipeline.stage import Stage
+
+
+def filed(client_id: str, *urls: str) -> Application:
+    """Return an application as the file names it."""
+    urls = urls or (f"https://{client_id}.example/out",)
+    return an_application(client_id, urls=urls, managed_by=ManagedBy.FILE)
+
+
+def a_source(name: str) -> Source:
+    """Return a source as the file names it."""
+    return Source(name=SourceName(name), bearer_tokens=("a-token",))
+
+
+async def test_what_the_file_names_is_created(stage: Stage) -> None:
+    """At the first start each application of the file is there, in its order, owned by it."""
+    told = await declare([filed("shop"), filed("crm")], registry=stage.store)
+
+    assert told == []
+    assert list(stage.store.applications) == ["shop", "crm"]
+    assert {one.managed_by for one in stage.store.applications.values()} == {ManagedBy.FILE}
+
+
+async def test_what_the_file_changes_is_replaced(stage: Stage) -> None:
+    """At the next start an application is as the file says now, and what it is owed follows."""
+    await declare([filed("shop", "https://shop.example/old")], registry=stage.store)
+    await stage.owe(stage.store.applications[ClientId("shop")])
+
+    told = await declare([filed("shop", "https://shop.example/new")], registry=stage.store)
+
+    assert told == []
+    assert stage.store.applications[ClientId("shop")].urls == ("https://shop.example/new",)
+    assert [record.uri for record in await stage.records()] == ["https://shop.example/new"]
+
+
+async def test_the_file_takes_over_what_the_api_made(stage: Stage) -> None:
+    """An application that the management API made belongs to the file once that names it."""
+    await stage.store.create_application(an_application("shop"))
+
+    await declare([filed("shop")], registry=stage.store)
+
+    assert stage.store.applications[ClientId("shop")] == filed("shop")
+
+
+async def test_what_left_the_file_is_kept_and_handed_over(stage: Stage) -> None:
+    """What the file no longer names is the API's from then on, unchanged, and it is said once."""
+    await declare([filed("shop"), filed("crm")], registry=stage.store)
+
+    told = await declare([filed("crm")], registry=stage.store)
+    told_again = await declare([filed("crm")], registry=stage.store)
+
+    (line,) = told
+    assert line.startswith("application shop has left the declarative file")
+    assert told_again == []
+    kept = stage.store.applications[ClientId("shop")]
+    assert kept == replace(filed("shop"), managed_by=ManagedBy.API)
+
+
+async def test_what_was_never_in_the_file_is_left_alone(stage: Stage) -> None:
+    """An application of the API is no concern of a file that does not name it."""
+    await stage.store.create_application(an_application("crm"))
+
+    told = await declare([], registry=stage.store)
+
+    assert told == []
+    assert stage.store.applications[ClientId("crm")] == an_application("crm")
+
+
+async def test_sources_are_created_and_replaced(stage: Stage) -> None:
+    """Each source is as the file says now."""
+    await declare_sources([a_source("idp")], registry=stage.store)
+    changed = replace(a_source("idp"), bearer_tokens=("another",))
+
+    told = await declare_sources([changed, a_source("crm")], registry=stage.store)
+
+    assert told == []
+    assert stage.store.sources == {"idp": changed, "crm": a_source("crm")}
+
+
+async def test_a_source_that_left_the_file_is_told_of(stage: Stage) -> None:
+    """That a source which left the file may still send is said, once, and never its secrets."""
+    await declare_sources([a_source("idp"), a_source("crm")], registry=stage.store)
+
+    told = await declare_sources([a_source("crm")], registry=stage.store)
+    told_again = await declare_sources([a_source("crm")], registry=stage.store)
+
+    (line,) = told
+    assert line.startswith("source idp has left the declarative file")
+    assert "a-token" not in line
+    assert told_again == []
+    kept = stage.store.sources[SourceName("idp")]
+    assert kept == replace(a_source("idp"), managed_by=ManagedBy.API)
