@@ -35,7 +35,6 @@ lint: setup ## format, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/interrogate --quiet --fail-under 100 tests
 	$(BIN)/hadolint deploy/Dockerfile
 
 check: lint test ## all that CI asks: format, lint, types, import contracts, tests

@@ -28,8 +28,10 @@ import httpx2
 import pytest
 from standardwebhooks import Webhook
 
+from dispatcher.__main__ import _leaves, _lines_of
 from dispatcher.adapters.clock import SystemClock
 from dispatcher.adapters.sqlite import SqliteStore
+from dispatcher.domain.errors import Fault, InvalidSettings, StoreUnavailable
 from keys import Seal
 from tests.kit.folders import a_folder
 from tests.kit.service import ROOT, Service, free_port
@@ -285,6 +287,16 @@ def test_a_mistake_stops_the_start(
     told = operator.give(command)
 
     assert (told.code, told.out, told.faults) == (1, "", faults)
+
+
+def test_errors_of_tasks_within_tasks_are_told_one_by_one() -> None:
+    """An error that ended the tasks around it is found, however many those are."""
+    fault = InvalidSettings([Fault("DISPATCHER_LISTEN", "in use"), Fault("DISPATCHER_LOG", "odd")])
+    inner = ExceptionGroup("of a task", [fault, StoreUnavailable("It is gone.")])
+
+    lines = [line for error in _leaves(ExceptionGroup("", [inner])) for line in _lines_of(error)]
+
+    assert lines == ["DISPATCHER_LISTEN: in use", "DISPATCHER_LOG: odd", "It is gone."]
 
 
 def test_what_the_terminal_can_not_show_ends_nothing(operator: Operator) -> None:

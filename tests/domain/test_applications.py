@@ -65,7 +65,7 @@ def test_an_application_has_its_defaults() -> None:
     """A name and a client_id make an application, which no URI means is told of nothing."""
     application = read(SHOP)
 
-    assert application == Application(client_id="shop", name="Shop", document=SHOP)  # type: ignore[arg-type]
+    assert application == Application(client_id="shop", name="Shop", document=SHOP)  # type: ignore[arg-type]  # the NewType, spelled as text
     assert application.selected == {RP_LOGOUT, IDP_LOGOUT}
     assert application.algorithm == "RS256"
     assert not application.subscribes_to(RP_LOGOUT)

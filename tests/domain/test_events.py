@@ -264,4 +264,4 @@ def test_no_metadata_can_not_be_written_to() -> None:
     """What stands for no metadata is shared by all, and nobody can write to it."""
     assert dict(an_event().session_metadata) == {}
     with pytest.raises(TypeError):
-        NO_METADATA["a"] = "b"  # type: ignore[index]
+        NO_METADATA["a"] = "b"  # type: ignore[index]  # it must fail

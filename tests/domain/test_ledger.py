@@ -30,4 +30,4 @@ def test_a_record_says_what_stands() -> None:
 
     assert (record.deliveries, record.unknown_clients) == ((), ())
     with pytest.raises(FrozenInstanceError):
-        record.state = EventState.MATCHED  # type: ignore[misc]
+        record.state = EventState.MATCHED  # type: ignore[misc]  # it must fail
