@@ -5,6 +5,7 @@ as it is, with other settings.
 """
 
 import json
+import os
 import random
 import signal
 import socket
@@ -20,6 +21,7 @@ from pathlib import Path
 import anyio
 import uvicorn
 from anyio import to_thread
+from anyio.abc import TaskStatus
 from starlette.types import ASGIApp
 
 from dispatcher.adapters.clock import SystemClock
@@ -103,7 +105,7 @@ async def serve(settings: Settings) -> None:
     async with open_house(settings) as house:
         stop = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_on_signal, stop)
+            await tasks.start(_stop_on_signal, stop)
             await house.run(stop, listening=lambda url: _tell_listening(house, url))
             tasks.cancel_scope.cancel()
 
@@ -114,11 +116,13 @@ def _tell_listening(house: House, url: str) -> None:
     house.telemetry.told("service.listening", url=url)
 
 
-async def _stop_on_signal(stop: anyio.Event) -> None:
+async def _stop_on_signal(stop: anyio.Event, *, task_status: TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for number in signals:
             if stop.is_set():
-                sys.exit(128 + number)
+                # At once means at once: what is on disk is safe, and nothing else counts.
+                os._exit(128 + number)
             stop.set()
 
 

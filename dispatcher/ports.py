@@ -33,6 +33,7 @@ from dispatcher.domain.ledger import (
     Depth,
     EventFilter,
     EventRecord,
+    LaneRecord,
 )
 from dispatcher.domain.matching import Applications, Matching
 from dispatcher.domain.sessions import Known, Session
@@ -92,11 +93,22 @@ class Queue(Protocol):
     async def claim(self, limit: int, *, lease: timedelta) -> Sequence[Delivery]:
         """Lend out up to *limit* due deliveries that nobody holds, or whose lease ran out.
 
-        Applications take turns, and none gets more than its ``max_in_flight`` at once.
+        Applications take turns, and none gets more than its ``max_in_flight`` at once, or more
+        than its lane allows.
         """
 
     async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
-        """Record attempts and move deliveries on; False for each whose lease is no longer ours."""
+        """Record attempts and move deliveries on; False for each whose lease is no longer ours.
+
+        The lanes are told of what became of their attempts; where one opens, all that waits in it
+        is due.
+        """
+
+    async def pause(self, client_id: ClientId) -> None:
+        """Start nothing more for an application; what is in flight ends as it will."""
+
+    async def resume(self, client_id: ClientId) -> None:
+        """Let a paused lane go on, with what has gathered due at once."""
 
     async def wait(self, seen: int, *, at_most: timedelta) -> int:
         """Return when there may be something to match or to claim, or after *at_most*: a hint.
@@ -178,6 +190,9 @@ class Ledger(Protocol):
 
     async def delivery(self, delivery_id: DeliveryId) -> DeliveryRecord | None:
         """Return one delivery with its attempts."""
+
+    async def lanes(self, after: ClientId | None, take: int) -> Sequence[LaneRecord]:
+        """Return the lanes that have or had deliveries, by client_id, those past *after*."""
 
     async def depth(self) -> Depth:
         """Return how much is waiting."""

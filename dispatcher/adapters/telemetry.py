@@ -4,10 +4,11 @@ Never a token, a ``sub`` or a ``sid``; an unknown initiator is ``other`` and an 
 ``unknown``, so that nobody outside can make a label.
 """
 
+import contextlib
 import logging
 import sys
-from collections.abc import Callable, Collection
-from typing import TextIO
+from collections.abc import Callable, Collection, Mapping
+from typing import TextIO, cast
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
@@ -23,7 +24,8 @@ from dispatcher.domain.deliveries import (
     Withheld,
     kind_of,
 )
-from dispatcher.domain.events import Initiator, Intake, LogoutEvent
+from dispatcher.domain.events import ClientId, Initiator, Intake, LogoutEvent
+from dispatcher.domain.lanes import LaneState
 from dispatcher.domain.ledger import Depth
 from dispatcher.ports import Clock, Matched, Settled
 
@@ -35,6 +37,7 @@ def configure_logging(*, json: bool, stream: TextIO = sys.stdout) -> None:
 
     A traceback is plain text, for both: the local variables that a richer one shows hold tokens.
     """
+    unfailing = cast("TextIO", _Unfailing(stream))
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -46,14 +49,32 @@ def configure_logging(*, json: bool, stream: TextIO = sys.stdout) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(unfailing),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(unfailing)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+class _Unfailing:
+    """A stream that drops what it can not write: a full log disk ends no logout."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write *text*, or drop it."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop what was to be flushed."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class Telemetry:
@@ -71,6 +92,7 @@ class Telemetry:
         self._initiators = frozenset(known_initiators)
         self._is_source = is_source
         self._log = structlog.get_logger()
+        self._known_closed: dict[ClientId, LaneState] = {}
         self._registry = CollectorRegistry()
         self._metrics(self._registry)
         build = Gauge("dispatcher_build_info", "Version.", ["version"], registry=self._registry)
@@ -101,6 +123,7 @@ class Telemetry:
         self._failures = counter("worker_failures", "Times a worker stumbled.", "worker")
         self._waiting = gauge("deliveries", "Deliveries, by state.", "state")
         self._oldest = gauge("oldest_pending_seconds", "Age of the oldest untold.", "client_id")
+        self._closed = gauge("lanes_closed", "Lanes that are not open.", "client_id", "state")
         self._unmatched = gauge("events_unmatched_yet", "Events accepted and not yet matched.")
 
     def accepted(self, intake: Intake, *, repeated: bool) -> None:
@@ -172,6 +195,18 @@ class Telemetry:
         for client_id, since in depth.oldest_pending.items():
             self._oldest.labels(client_id).set(max(0.0, (now - since).total_seconds()))
         self._unmatched.set(depth.events_accepted)
+        self._note_lanes(depth.closed_lanes)
+
+    def _note_lanes(self, closed: Mapping[ClientId, LaneState]) -> None:
+        """Show which lanes are closed, and log each that has come or gone since the last look."""
+        self._closed.clear()
+        for client_id, state in closed.items():
+            self._closed.labels(client_id, state).set(1)
+        for client_id in closed.keys() - self._known_closed.keys():
+            self._log.warning("lane.closed", client_id=client_id, state=closed[client_id].value)
+        for client_id in self._known_closed.keys() - closed.keys():
+            self._log.info("lane.opened", client_id=client_id)
+        self._known_closed = dict(closed)
 
     def worker_failed(self, worker: str, error: Exception) -> None:
         """Log in full that a worker stumbled and goes on."""

@@ -15,6 +15,7 @@ from dispatcher.domain.events import (
     Sub,
     UnmatchedReason,
 )
+from dispatcher.domain.lanes import LaneState
 
 MOST_PER_PAGE = 100
 
@@ -80,10 +81,14 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryFilter:
-    """Which deliveries are asked for, newest first; ``before`` is the last one already seen."""
+    """Which deliveries are asked for, newest first; ``before`` is the last one already seen.
+
+    ``parked`` asks for those that are pending on a lane that is not open.
+    """
 
     client_id: ClientId | None = None
     state: DeliveryState | None = None
+    parked: bool = False
     event_id: EventId | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -92,9 +97,22 @@ class DeliveryFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRecord:
+    """One application's lane as it stands."""
+
+    client_id: ClientId
+    state: LaneState
+    pending: int
+    in_flight: int
+    oldest_pending_at: datetime | None
+    next_probe_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """How much is waiting: deliveries by state, and per application the oldest not yet told."""
+    """How much is waiting: deliveries by state, the oldest untold, and the lanes not open."""
 
     deliveries: Mapping[DeliveryState, int]
     oldest_pending: Mapping[ClientId, datetime]
+    closed_lanes: Mapping[ClientId, LaneState]
     events_accepted: int

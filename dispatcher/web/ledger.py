@@ -25,6 +25,8 @@ from dispatcher.web.queries import Query
 _DEFAULT_PAGE = 50
 _PAGING = frozenset({"from", "take", "state", "since", "until"})
 _EVENT_FILTERS = _PAGING | {"initiator", "sub", "sid"}
+_PARKED = "parked"
+"""Pending on a lane that is not open: a fact of the lane, never a state of a delivery."""
 _DELIVERY_FILTERS = _PAGING | {"client_id", "event_id"}
 
 
@@ -102,9 +104,11 @@ def _delivery_filter(query: Query) -> DeliveryFilter:
     query.refuse_others(_DELIVERY_FILTERS)
     names = ("client_id", "event_id", "from")
     client_id, event_id, before = (_identifier(query, name) for name in names)
+    state = query.choice("state", str, [*DeliveryState, _PARKED])
     wanted = DeliveryFilter(
         client_id=None if client_id is None else ClientId(client_id),
-        state=query.choice("state", DeliveryState, [*DeliveryState]),
+        state=None if state is None or state == _PARKED else DeliveryState(state),
+        parked=state == _PARKED,
         event_id=None if event_id is None else EventId(event_id),
         since=query.moment("since"),
         until=query.moment("until"),

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from dispatcher.domain.events import LogoutEvent, Participant
-from dispatcher.domain.ledger import AttemptRecord, DeliveryRecord, EventRecord
+from dispatcher.domain.ledger import AttemptRecord, DeliveryRecord, EventRecord, LaneRecord
 from dispatcher.domain.sessions import Joined, Session
 from dispatcher.web.answers import moment, moment_or_none
 
@@ -26,6 +26,18 @@ def event(record: EventRecord) -> dict[str, object]:
 def delivery(record: DeliveryRecord) -> dict[str, object]:
     """Show a delivery with its attempts."""
     return _delivery(record) | {"attempts": [_attempt(one) for one in record.attempts]}
+
+
+def lane(record: LaneRecord) -> dict[str, object]:
+    """Show a lane."""
+    return {
+        "client_id": record.client_id,
+        "state": record.state.value,
+        "pending": record.pending,
+        "in_flight": record.in_flight,
+        "oldest_pending_at": moment_or_none(record.oldest_pending_at),
+        "next_probe_at": moment_or_none(record.next_probe_at),
+    }
 
 
 def session(record: Session) -> dict[str, object]:

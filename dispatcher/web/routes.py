@@ -18,6 +18,7 @@ from dispatcher.web.envelope import Envelope
 from dispatcher.web.gates import ApiGate, Handler
 from dispatcher.web.health import Health
 from dispatcher.web.ingest import Ingest
+from dispatcher.web.lanes import Lanes
 from dispatcher.web.ledger import Deliveries, Events
 from dispatcher.web.oauth import OAuth, OAuthError, render_oauth_error
 from dispatcher.web.problems import MethodNotAllowed, is_internal, render
@@ -38,7 +39,7 @@ def build_management(doors: Doors) -> Starlette:
 def _service(doors: Doors) -> list[BaseRoute]:
     ingest, oauth, public = Ingest(doors), OAuth(doors), Discovery(doors)
     clients, sessions = Clients(doors), SessionViews(doors)
-    events, deliveries = Events(doors), Deliveries(doors)
+    events, deliveries, lanes = Events(doors), Deliveries(doors), Lanes(doors)
     may = ApiGate(registry=doors.registry, verifier=doors.verifier)
     return [
         at("/webhooks/{source}", POST=ingest.receive),
@@ -63,6 +64,15 @@ def _service(doors: Doors) -> list[BaseRoute]:
         at("/api/v2/events/{event_id:segment}", GET=may(Scope.READ_EVENTS, events.show)),
         at("/api/v2/deliveries", GET=may(Scope.READ_EVENTS, deliveries.page)),
         at("/api/v2/deliveries/{delivery_id:segment}", GET=may(Scope.READ_EVENTS, deliveries.show)),
+        at("/api/v2/lanes", GET=may(Scope.READ_EVENTS, lanes.page)),
+        at(
+            "/api/v2/lanes/{client_id:segment}/pause",
+            POST=may(Scope.UPDATE_CLIENTS, lanes.pause),
+        ),
+        at(
+            "/api/v2/lanes/{client_id:segment}/resume",
+            POST=may(Scope.UPDATE_CLIENTS, lanes.resume),
+        ),
     ]
 
 

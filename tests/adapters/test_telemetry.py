@@ -40,6 +40,7 @@ from dispatcher.domain.events import (
     Sub,
     UnmatchedReason,
 )
+from dispatcher.domain.lanes import LaneState
 from dispatcher.domain.ledger import Depth
 from dispatcher.domain.matching import Matching
 from dispatcher.ports import Matched, Settled
@@ -80,6 +81,7 @@ SAMPLES: dict[str, set[str]] = {
     "dispatcher_worker_failures_total": {"worker"},
     "dispatcher_deliveries": {"state"},
     "dispatcher_oldest_pending_seconds": {"client_id"},
+    "dispatcher_lanes_closed": {"client_id", "state"},
     "dispatcher_events_unmatched_yet": set(),
 }
 
@@ -190,6 +192,7 @@ def tell_everything(telemetry: Telemetry, clock: FakeClock) -> None:
         telemetry.settled(moved(move), held=True)
     telemetry.settled(moved(Move.ACKNOWLEDGED), held=False)
     telemetry.waiting(Depth(deliveries={}, oldest_pending={ClientId("shop"): NOON},
+                            closed_lanes={ClientId("shop"): LaneState.PARKED},
                             events_accepted=1))  # fmt: skip
     clock.advance(seconds=1)
     telemetry.worker_failed("deliver", stumbled(LOCAL))
@@ -402,12 +405,16 @@ def test_what_waits_is_shown_as_it_stands(telemetry: Telemetry, clock: FakeClock
     """Depths are the last ones told; an application that waits no more is gone."""
     pending = {DeliveryState.PENDING: 4}
     oldest = {ClientId("shop"): NOON, ClientId("wiki"): NOON - timedelta(seconds=5)}
-    telemetry.waiting(Depth(deliveries=pending, oldest_pending=oldest, events_accepted=2))
+    telemetry.waiting(
+        Depth(deliveries=pending, oldest_pending=oldest, closed_lanes={}, events_accepted=2)
+    )
     clock.advance(seconds=60)
     first = samples_of(telemetry)
 
     later = {ClientId("shop"): NOON}
-    telemetry.waiting(Depth(deliveries={}, oldest_pending=later, events_accepted=0))
+    telemetry.waiting(
+        Depth(deliveries={}, oldest_pending=later, closed_lanes={}, events_accepted=0)
+    )
     second = samples_of(telemetry)
 
     assert first["dispatcher_deliveries", "pending"] == 4

@@ -247,6 +247,7 @@ async def test_the_first_and_the_last_attempts_are_kept(store: Store, clock: Fak
     delivery = await one_in_flight(store)
     for _ in range(31):
         await store.settle([put_off(delivery, until=clock.steady())])
+        clock.advance(minutes=1)  # the lane is parked meanwhile, and probed
         (delivery,) = await claim(store)
 
     record = await recorded(store, delivery)

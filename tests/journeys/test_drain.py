@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -232,3 +233,20 @@ def _delivered(service: Service) -> set[str]:
     with service.api() as api:
         answer = api.get("/api/v2/deliveries", params={"state": "delivered"}).raise_for_status()
         return {delivery["sid"] for delivery in answer.json()["deliveries"]}
+
+
+def test_a_signal_is_heeded_from_the_first_line_on(tmp_path: Path) -> None:
+    """SIGTERM at the moment when the service says that it listens is a drain like any other."""
+    with Service(tmp_path, []) as service:
+        command = [sys.executable, "-m", "dispatcher", "serve"]
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=service.environ(), stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            told = next(line for line in process.stdout if "service.listening" in line)
+            process.terminate()
+            rest = process.stdout.read()
+
+    assert "service.listening" in told
+    assert "service.draining" in rest
+    assert process.returncode == 0

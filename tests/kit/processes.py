@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.kit.service import ROOT
 
@@ -92,13 +93,13 @@ def a_producer(order: Mapping[str, object]) -> Iterator["subprocess.Popen[str]"]
         yield process
 
 
-def history_of(producer: "subprocess.Popen[str]") -> dict[str, object]:
+def history_of(producer: "subprocess.Popen[str]") -> dict[str, Any]:
     """Wait for *producer* to end, and return what it tells."""
     assert producer.stdout is not None
     told = producer.stdout.read()
     if producer.wait() != 0:
         raise RuntimeError("the producer failed")
-    history: dict[str, object] = json.loads(told)
+    history: dict[str, Any] = json.loads(told)
     return history
 
 

@@ -136,7 +136,7 @@ def in_turn(*scripts: Script) -> Script:
 
 
 class RpServer:
-    """Listens on a loopback address while its ``async with`` lasts.
+    """Listens on a loopback address while its ``async with`` lasts, on any free *port* or that one.
 
     *greeting*, if given, is played as soon as a connection is there, before any TLS and HTTP.
     """
@@ -148,12 +148,15 @@ class RpServer:
         tls: ssl.SSLContext | None = None,
         greeting: Script | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.script = script
         self.requests: list[Received] = []
         self.connections = 0
         self.busiest = 0
+        self.most_connections = 0
         self._busy = 0
+        self._port = port
         self._tls = tls
         self._greeting = greeting
         self._host = host
@@ -175,7 +178,7 @@ class RpServer:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
-            self._accept, self._host, 0, ssl=self._tls, backlog=1024
+            self._accept, self._host, self._port, ssl=self._tls, backlog=1024
         )
         return self
 
@@ -200,6 +203,7 @@ class RpServer:
         self.connections += 1
         task = asyncio.ensure_future(self._serve(peer))
         self._tasks.add(task)
+        self.most_connections = max(self.most_connections, len(self._tasks))
         task.add_done_callback(self._tasks.discard)
         # Here, since a task that is cancelled before it starts has no finally.
         task.add_done_callback(lambda _: writer.transport.abort())

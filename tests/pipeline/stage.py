@@ -18,6 +18,7 @@ from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.vault import VaultSigner
 from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import Delivery, DeliveryState, Outcome
+from dispatcher.domain.events import ClientId
 from dispatcher.domain.ledger import DeliveryFilter, DeliveryRecord
 from dispatcher.domain.matching import match
 from dispatcher.pipeline.deliver import Deliver, Terms
@@ -186,6 +187,14 @@ class AQueue:
 
     def __init__(self, real: SqliteStore) -> None:
         self.real = real
+
+    async def pause(self, client_id: ClientId) -> None:
+        """Hand on."""
+        await self.real.pause(client_id)
+
+    async def resume(self, client_id: ClientId) -> None:
+        """Hand on."""
+        await self.real.resume(client_id)
 
     async def accept(self, batch: Sequence[Any]) -> Sequence[Any]:
         """Hand on."""

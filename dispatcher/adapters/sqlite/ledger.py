@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dispatcher.adapters.sqlite.breakers import lane_of
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.lanes import STATES
 from dispatcher.adapters.sqlite.readers import Reading
@@ -29,6 +30,7 @@ from dispatcher.adapters.sqlite.values import (
 )
 from dispatcher.domain.deliveries import DeliveryId, DeliveryState, OutcomeKind, Reason
 from dispatcher.domain.events import ClientId, EventId, EventState, UnmatchedReason
+from dispatcher.domain.lanes import Lane, LaneState
 from dispatcher.domain.ledger import (
     MOST_PER_PAGE,
     AttemptRecord,
@@ -37,6 +39,7 @@ from dispatcher.domain.ledger import (
     Depth,
     EventFilter,
     EventRecord,
+    LaneRecord,
 )
 
 _EVENTS = f"""
@@ -73,6 +76,15 @@ SELECT json_group_object(client_id, created_at) FROM (SELECT client_id, (
     SELECT created_at FROM delivery
     WHERE delivery.client_id = lane.client_id AND settled_at IS NULL ORDER BY number LIMIT 1
 ) AS created_at FROM lane WHERE pending + in_flight > 0)
+"""
+_CLOSED = """
+SELECT json_group_object(client_id, state) FROM lane WHERE breaker IS NOT NULL AND state <> 'open'
+"""
+_LANES = """
+SELECT json_group_array(json_array(client_id, pending, in_flight, (
+    SELECT created_at FROM delivery
+    WHERE delivery.client_id = lane.client_id AND settled_at IS NULL ORDER BY number LIMIT 1
+), breaker)) FROM (SELECT * FROM lane WHERE client_id > ? ORDER BY client_id LIMIT ?) AS lane
 """
 _ACCEPTED = "SELECT count(*) FROM event WHERE due = 1 AND state = 'accepted'"
 
@@ -122,6 +134,13 @@ class SqliteLedger(Door):
         found = await self._engine.readers.run(lambda reading: _delivery_records(reading, where, 1))
         return found[0] if found else None
 
+    async def lanes(self, after: ClientId | None, take: int) -> Sequence[LaneRecord]:
+        """Return the lanes that have or had deliveries, by client_id, those past *after*."""
+        rows = await self._engine.readers.run(
+            lambda reading: reading.read(_LANES, after or "", max(0, min(take, MOST_PER_PAGE)))
+        )
+        return [_lane_record(*row) for row in rows]
+
     async def depth(self) -> Depth:
         """Return how much is waiting: sums over lanes, and the head of an index for each."""
         return await self._engine.readers.run(_depth)
@@ -152,7 +171,16 @@ def _where_deliveries(wanted: DeliveryFilter, before: int | None, event: int | N
         "since": ("created_at >= :since", maybe_micros(wanted.since)),
         "until": ("created_at < :until", maybe_micros(wanted.until)),
         "before": ("number < :before", before),
+        "parked": (_PARKED, int(wanted.parked) or None),
     }
+
+
+_PARKED = """
+number IN (
+    SELECT waiting.number FROM lane
+    CROSS JOIN delivery AS waiting INDEXED BY delivery_due ON waiting.client_id = lane.client_id
+    WHERE breaker IS NOT NULL AND lane.state <> 'open' AND waiting.state = 'pending' AND :parked)
+"""
 
 
 def _page(reading: Reading, sql: str, where: _Where, take: int) -> list[Any]:
@@ -228,10 +256,27 @@ def _attempt_record(row: Sequence[Any]) -> AttemptRecord:
     )
 
 
+def _lane_record(
+    client_id: str, pending: int, in_flight: int, oldest: int | None, breaker: str | None
+) -> LaneRecord:
+    lane = Lane() if breaker is None else lane_of(breaker)
+    return LaneRecord(
+        client_id=ClientId(client_id),
+        state=lane.state,
+        pending=pending,
+        in_flight=in_flight,
+        oldest_pending_at=maybe_moment(oldest),
+        next_probe_at=lane.next_probe_at if lane.state is LaneState.PARKED else None,
+    )
+
+
 def _depth(reading: Reading) -> Depth:
     oldest = reading.read(_OLDEST)
     return Depth(
         deliveries=dict(zip(STATES, reading.read(_COUNTS), strict=True)),
         oldest_pending={ClientId(name): moment(created_at) for name, created_at in oldest.items()},
+        closed_lanes={
+            ClientId(name): LaneState(state) for name, state in reading.read(_CLOSED).items()
+        },
         events_accepted=reading.read(_ACCEPTED),
     )

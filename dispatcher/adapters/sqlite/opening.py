@@ -3,6 +3,7 @@
 import apsw
 
 from dispatcher.adapters.sqlite.books import Books
+from dispatcher.adapters.sqlite.breakers import take_back_probes
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.migrations import migrate
 from dispatcher.adapters.sqlite.sealed import check_canary, reseal
@@ -44,3 +45,4 @@ def _recover(tx: Transaction) -> None:
         lanes.moved(client_id, DeliveryState.IN_FLIGHT, DeliveryState.PENDING, count)
     tx.write(_RECOVER, tx.now)
     lanes.write(tx)
+    take_back_probes(tx)

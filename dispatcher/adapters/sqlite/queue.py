@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from dispatcher.adapters.sqlite.breakers import pause, resume
 from dispatcher.adapters.sqlite.claims import Loan, claim
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.intake import accept
@@ -12,7 +13,7 @@ from dispatcher.adapters.sqlite.settlements import settle
 from dispatcher.adapters.sqlite.values import micros, micros_of
 from dispatcher.domain.deliveries import Delivery
 from dispatcher.domain.errors import DiskReserve
-from dispatcher.domain.events import Intake, Receipt
+from dispatcher.domain.events import ClientId, Intake, Receipt
 from dispatcher.ports import Matched, Matcher, Retention, Settled
 
 
@@ -39,6 +40,14 @@ class SqliteQueue(Door):
     async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
         """Record attempts and move deliveries on; False for each whose lease is no longer ours."""
         return await self._engine.writer.run(lambda tx: settle(tx, batch))
+
+    async def pause(self, client_id: ClientId) -> None:
+        """Start nothing more for an application; what is in flight ends as it will."""
+        await self._engine.writer.run(lambda tx: pause(tx, client_id))
+
+    async def resume(self, client_id: ClientId) -> None:
+        """Let a paused lane go on, with what has gathered due at once."""
+        await self._engine.writer.run(lambda tx: resume(tx, client_id))
 
     async def wait(self, seen: int, *, at_most: timedelta) -> int:
         """Return when there may be something to match or to claim, or after *at_most*."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from dispatcher.adapters.sqlite.breakers import forget
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.readers import Reading
 from dispatcher.adapters.sqlite.rows import (
@@ -148,6 +149,7 @@ def _repoint(tx: Transaction, before: Sequence[str], application: Application) -
 
 def _delete_application(tx: Transaction, client_id: ClientId) -> None:
     tx.write("DELETE FROM application WHERE client_id = ?", client_id)
+    forget(tx, client_id)
     tx.books = tx.books.without_application(client_id)
 
 

@@ -137,9 +137,15 @@ CREATE TABLE lane (
     in_flight INTEGER NOT NULL,
     delivered INTEGER NOT NULL,
     failed INTEGER NOT NULL,
-    cancelled INTEGER NOT NULL
+    cancelled INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open',
+    breaker TEXT,                    -- how it has been doing; NULL: open and well
+    closed_until INTEGER             -- nothing is started before; NULL: it is not closed
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX lane_due ON lane (next_due_at) WHERE next_due_at IS NOT NULL;
+CREATE INDEX lane_due ON lane (next_due_at)
+    WHERE next_due_at IS NOT NULL AND closed_until IS NULL;
+CREATE INDEX lane_closed ON lane (closed_until) WHERE closed_until IS NOT NULL;
+CREATE INDEX lane_unwell ON lane (client_id) WHERE breaker IS NOT NULL;
 
 CREATE TABLE application (
     position INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from dispatcher.adapters.sqlite.breakers import NOT_SENT, judge
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.rows import delivery_number
 from dispatcher.adapters.sqlite.transactions import Transaction
@@ -81,7 +82,8 @@ def settle(tx: Transaction, batch: Sequence[Settled]) -> list[bool]:
             ours.append((found, settled))
     if ours:
         _record(tx, ours)
-        _move(tx, ours)
+        judge(tx, [(held.client_id, one.delivery.lease, _ended(one)) for held, one in ours])
+        _move(tx, ours).write(tx)
         tx.stir()
     return answers
 
@@ -92,6 +94,10 @@ _Key = tuple[int | None, int]
 def _held(tx: Transaction, keys: Sequence[_Key]) -> dict[_Key, _Held]:
     rows = tx.read(_HELD, packed([*set(keys)]))
     return {(number, lease): _Held(number, *row) for number, lease, *row in rows}
+
+
+def _ended(settled: Settled) -> Outcome:
+    return NOT_SENT if settled.attempt is None else settled.attempt.outcome
 
 
 def _record(tx: Transaction, ours: Sequence[tuple[_Held, Settled]]) -> None:
@@ -146,7 +152,8 @@ def _error(outcome: Unreachable | Withheld) -> str:
     return f"{outcome.cause}: {detail}" if detail else str(outcome.cause)
 
 
-def _move(tx: Transaction, ours: Sequence[tuple[_Held, Settled]]) -> None:
+def _move(tx: Transaction, ours: Sequence[tuple[_Held, Settled]]) -> LaneChanges:
+    """Move the deliveries on; return what that does to their lanes, to be written."""
     lanes = LaneChanges()
     put_off: list[list[object]] = []
     finished: list[list[object]] = []
@@ -164,7 +171,7 @@ def _move(tx: Transaction, ours: Sequence[tuple[_Held, Settled]]) -> None:
         tx.write(_PUT_OFF, packed(put_off))
     if finished:
         tx.write(_FINISH, packed(finished), tx.now)
-    lanes.write(tx)
+    return lanes
 
 
 def _state(held: _Held, settled: Settled) -> DeliveryState:

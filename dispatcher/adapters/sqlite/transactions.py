@@ -172,12 +172,16 @@ def _run(tx: Transaction, command: Command[Any]) -> Answer:
     return answer
 
 
+_NEXT_DUE = """
+SELECT min(moment) FROM (
+    SELECT min(next_due_at) AS moment FROM lane WHERE next_due_at > ?1 AND closed_until IS NULL
+    UNION ALL SELECT min(closed_until) FROM lane WHERE closed_until > ?1
+    UNION ALL SELECT min(next_due_at) FROM lane WHERE closed_until <= ?1 AND next_due_at > ?1
+    UNION ALL SELECT min(lease_until) FROM delivery WHERE state = 'in_flight' AND lease_until > ?1)
+"""
+
+
 def _next_due(tx: Transaction) -> int | None:
-    """When the next delivery comes due, or the next lease runs out, after now."""
-    found: int | None = tx.read(
-        "SELECT min(coalesce(due, ended), coalesce(ended, due)) FROM (SELECT"
-        " (SELECT min(next_due_at) FROM lane WHERE next_due_at > ?1) AS due, (SELECT"
-        " min(lease_until) FROM delivery WHERE state = 'in_flight' AND lease_until > ?1) AS ended)",
-        tx.now,
-    )
+    """Return when a delivery comes due, a closed lane may start one, or a lease runs out next."""
+    found: int | None = tx.read(_NEXT_DUE, tx.now)
     return found

@@ -8,6 +8,8 @@ from typing import Any
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MOST_DIGITS = 18
+ALWAYS = (1 << 63) - 1
+"""Later than any time that is stored."""
 
 
 def micros(moment: datetime) -> int:

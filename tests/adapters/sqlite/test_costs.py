@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dispatcher.adapters.sqlite import (
     SqliteStore,
+    breakers,
     claims,
     intake,
     joins,
@@ -28,7 +29,7 @@ from tests.kit.clock import NOON, FakeClock
 
 OFTEN = {
     f"{module.__name__.rpartition('.')[2]}.{name}": sql
-    for module in (claims, intake, joins, lanes, matching, pruning, settlements)
+    for module in (breakers, claims, intake, joins, lanes, matching, pruning, settlements)
     for name, sql in vars(module).items()
     if isinstance(sql, str)
     and sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"))
@@ -80,7 +81,8 @@ def test_the_statements_are_found() -> None:
     names = {name.partition(".")[0] for name in OFTEN}
 
     assert names == {
-        "claims", "intake", "joins", "lanes", "ledger", "matching", "pruning", "settlements",
+        "breakers", "claims", "intake", "joins", "lanes", "ledger", "matching", "pruning",
+        "settlements",
     }  # fmt: skip
     assert len(OFTEN) > 30
 
@@ -147,7 +149,9 @@ SELECT number, iif(number % 2, 'c0', 'c' || (1 + number / 2 % 19)), 'u', sid, 'p
 FROM event
 """
 _LANES = """
-INSERT INTO lane SELECT client_id, min(due_at), 0, count(*), 0, 0, 0, 0
+INSERT INTO lane
+    (client_id, next_due_at, served, pending, in_flight, delivered, failed, cancelled)
+SELECT client_id, min(due_at), 0, count(*), 0, 0, 0, 0
 FROM delivery GROUP BY client_id
 """
 

@@ -1,0 +1,181 @@
+"""A brown-out: sick applications hold nobody up, and get all that they were owed when they heal."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from anyio.to_thread import run_sync
+
+from tests.journeys.bookkeeping import claims_of
+from tests.kit.processes import a_producer, history_of
+from tests.kit.rp_server import RpServer, Script, answers, hangs
+from tests.kit.service import Service, free_port
+
+EVENTS = 300
+HEALTHY = tuple(f"healthy{number}" for number in range(5))
+HANGS, FAILS, REFUSES = "hangs", "fails", "refuses"
+SICK = (HANGS, FAILS, REFUSES)
+MAX_IN_FLIGHT = 8
+MOST_ATTEMPTS = 3
+"""One before its lane parked, one as its probe, and the one that arrived."""
+PATIENCE_SECONDS = 60.0
+
+
+Lanes = Mapping[str, Mapping[str, Any]]
+"""The lanes as the API shows them, by application."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run on asyncio, as the service does."""
+    return "asyncio"
+
+
+@dataclass
+class Stage:
+    """The applications' servers, and the service that is to tell them."""
+
+    servers: dict[str, RpServer]
+    dead_port: int
+    service: Service
+    api: httpx2.Client
+
+    @asynccontextmanager
+    async def healed(self) -> AsyncIterator[None]:
+        """Let every server answer well from now on."""
+        self.servers[HANGS].script = self.servers[FAILS].script = answers(200)
+        async with RpServer(answers(200), port=self.dead_port) as server:
+            self.servers[REFUSES] = server
+            yield
+
+    def came(self, client_id: str) -> "Counter[str]":
+        """Return how often each session's token came to an application."""
+        tokens = (
+            request.body.decode().removeprefix("logout_token=")
+            for request in self.servers[client_id].requests
+        )
+        return Counter(str(claims_of(token)["sid"]) for token in tokens)
+
+    async def listed(self, what: str, **params: object) -> list[dict[str, Any]]:
+        """Return every *what* that the service lists."""
+        found: list[dict[str, Any]] = []
+        asked: dict[str, str] = {name: str(value) for name, value in params.items()}
+        while True:
+            get = partial(self.api.get, f"/api/v2/{what}", params=asked | {"take": "100"})
+            page = (await run_sync(get)).raise_for_status().json()
+            found += page[what]
+            if page["next"] is None:
+                return found
+            asked["from"] = page["next"]
+
+    async def lanes(self) -> Lanes:
+        """Return the lanes by application."""
+        return {str(lane["client_id"]): lane for lane in await self.listed("lanes")}
+
+    async def until(self, reached: Callable[[Lanes], bool]) -> None:
+        """Return when every event is matched and the lanes are as it is hoped."""
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while not (await self._matched() and reached(await self.lanes())):  # noqa: ASYNC110 - another process's state
+                await anyio.sleep(0.1)
+
+    async def _matched(self) -> bool:
+        return not await self.listed("events", state="accepted")
+
+
+def an_application(client_id: str, port: int) -> dict[str, object]:
+    """Return an application that listens, or does not, on a port of loopback."""
+    return {
+        "client_id": client_id,
+        "name": client_id,
+        "oidc_logout": {
+            "backchannel_logout_urls": [f"http://127.0.0.1:{port}/logout"],
+            "backchannel_logout_initiators": {"mode": "all"},
+        },
+        "logout_delivery": {"max_in_flight": MAX_IN_FLIGHT},
+    }
+
+
+@asynccontextmanager
+async def a_stage(folder: Path) -> AsyncIterator[Stage]:
+    """Open five healthy servers, one that hangs and one that fails; one port is dead."""
+    scripts: dict[str, Script] = dict.fromkeys(HEALTHY, answers(200))
+    scripts |= {HANGS: hangs, FAILS: answers(500)}
+    async with AsyncExitStack() as stack:
+        servers = {
+            name: await stack.enter_async_context(RpServer(script))
+            for name, script in scripts.items()
+        }
+        dead_port = free_port()
+        ports = {name: server.port for name, server in servers.items()} | {REFUSES: dead_port}
+        applications = [an_application(name, port) for name, port in ports.items()]
+        environment = {"DISPATCHER_ATTEMPT_TIMEOUT": "1"}
+        service = stack.enter_context(Service(folder, applications, environment=environment))
+        await run_sync(service.start)
+        yield Stage(servers, dead_port, service, stack.enter_context(service.api()))
+
+
+async def send(stage: Stage) -> Sequence[str]:
+    """Send events at a steady rate, each for all applications; return the sids accepted."""
+    clients = [{"client_id": name} for name in (*HEALTHY, *SICK)]
+    bodies = [
+        json.dumps({"id": sid, "initiator": "session-revoked", "sid": sid, "clients": clients})
+        for sid in (f"s{number}" for number in range(EVENTS))
+    ]
+    order = {
+        "url": stage.service.webhook_url,
+        "secret": stage.service.secret,
+        "connections": 4,
+        "rate": 100,
+        "bodies": bodies,
+    }
+    with a_producer(order) as producer:
+        accepted = (await run_sync(history_of, producer))["accepted"]
+    assert isinstance(accepted, list)
+    return accepted
+
+
+def done(lanes: Lanes, names: Sequence[str]) -> bool:
+    """Whether none of the applications of these *names* is owed anything."""
+    return all(lanes[name]["pending"] == lanes[name]["in_flight"] == 0 for name in names)
+
+
+def parked(lanes: Lanes) -> bool:
+    """Whether no sick application is told of anything."""
+    return all(lanes[name]["state"] in {"parked", "probing"} for name in SICK)
+
+
+async def test_sick_applications_hold_nobody_up(tmp_path: Path) -> None:
+    """While three are parked all others are told of everything, once; healed, the three are too.
+
+    An attempt is what costs: however long a lane is parked, each delivery in it has had few.
+    """
+    async with a_stage(tmp_path) as stage:
+        accepted = await send(stage)
+        await stage.until(lambda lanes: done(lanes, HEALTHY) and parked(lanes))
+        came_meanwhile = [stage.came(name) for name in HEALTHY]
+        waiting = await stage.listed("deliveries", state="parked")
+        async with stage.healed():
+            await stage.until(lambda lanes: done(lanes, SICK))
+            owed = {name: await stage.listed("deliveries", client_id=name) for name in SICK}
+        exit_code = await run_sync(stage.service.stop)
+
+    attempts = {name: Counter(one["attempt_count"] for one in owed[name]) for name in SICK}
+    untouched = Counter(one["client_id"] for one in waiting if one["attempt_count"] == 0)
+    print(f"{len(waiting)} waited, of which untouched {dict(untouched)}; attempts {attempts}")
+    assert came_meanwhile == [Counter(accepted)] * len(HEALTHY)
+    assert [stage.came(name) for name in HEALTHY] == came_meanwhile
+    assert min(untouched[name] for name in SICK) > EVENTS // 2
+    for name in SICK:
+        assert Counter(one["state"] for one in owed[name]) == {"delivered": EVENTS}
+        assert max(attempts[name]) <= MOST_ATTEMPTS
+        assert stage.servers[name].most_connections <= MAX_IN_FLIGHT
+    assert sum(attempts[FAILS].elements()) == stage.came(FAILS).total()
+    assert exit_code == 0
