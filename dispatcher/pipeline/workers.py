@@ -2,23 +2,38 @@
 
 A worker that stumbles is started again after a pause, and says so; a fault of ours costs no
 application anything. Work in flight is bounded by slots: a slot is taken when a delivery is claimed
-and is free again when its settlement is on disk.
+and is free again when its settlement is on disk. Each slot has a carrier, a task that makes one
+attempt after another: to start a task for each attempt would cost more than its POST.
 """
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
+from typing import TypeAlias
 
 import anyio
-from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from dispatcher.domain.deliveries import Attempt, Cause, Delivery, Move, Settlement, Withheld
+from dispatcher.domain.deliveries import (
+    Attempt,
+    Cause,
+    Delivery,
+    DeliveryId,
+    LeaseId,
+    Move,
+    Settlement,
+    Withheld,
+)
 from dispatcher.pipeline.deliver import Deliver, given_back
 from dispatcher.pipeline.match import match
 from dispatcher.pipeline.settle import Settler
 from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.ports import Clock, Queue, Settled, Telemetry
+
+LeaseKey: TypeAlias = tuple[DeliveryId, LeaseId]
+Todo: TypeAlias = MemoryObjectSendStream[Delivery]
+Finished: TypeAlias = MemoryObjectSendStream[Settled]
 
 LEASE = timedelta(seconds=30)
 POLL = timedelta(seconds=1)
@@ -49,7 +64,8 @@ class Workers:
         self._free = max_in_flight
         self._slots = max_in_flight
         self._freed = anyio.Event()
-        self._attempts: anyio.CancelScope | None = None
+        self._under_way: dict[LeaseKey, Delivery] = {}
+        self._carrying = anyio.CancelScope()
         self._settling = anyio.CancelScope()
         self._stopping = anyio.CancelScope()
 
@@ -62,6 +78,7 @@ class Workers:
                 settling.start_soon(settler.run, receive)
                 with send:
                     await self._work(send)
+                    self._give_back_the_rest(send)
 
     async def drain(self, grace: timedelta) -> None:
         """Claim nothing more, give back what is not on its way, and wait for what is.
@@ -73,21 +90,31 @@ class Workers:
         self._stopping.cancel()
         with anyio.move_on_after(grace.total_seconds()):
             await self._all_slots_free()
-        if self._attempts is not None:
-            self._attempts.cancel()
+        self._carrying.cancel()
         with anyio.move_on_after(LAST_WRITES.total_seconds()):
             await self._all_slots_free()
             return
         self._settling.cancel()
 
-    async def _work(self, finished: MemoryObjectSendStream[Settled]) -> None:
-        async with anyio.create_task_group() as attempts:
-            self._attempts = attempts.cancel_scope
-            with self._stopping:
-                async with anyio.create_task_group() as loops:
-                    loops.start_soon(self._forever, "match", self._match)
-                    loops.start_soon(self._forever, "upkeep", self._upkeep.run)
-                    loops.start_soon(self._forever, "claim", self._claimer(attempts, finished))
+    async def _work(self, finished: Finished) -> None:
+        todo, carried = anyio.create_memory_object_stream[Delivery](self._slots)
+        with carried, self._carrying:
+            async with anyio.create_task_group() as carriers:
+                for _ in range(self._slots):
+                    carriers.start_soon(self._carry, carried, finished)
+                with todo, self._stopping:
+                    await self._loops(todo)
+
+    async def _loops(self, todo: Todo) -> None:
+        async with anyio.create_task_group() as loops:
+            loops.start_soon(self._forever, "match", self._match)
+            loops.start_soon(self._forever, "upkeep", self._upkeep.run)
+            loops.start_soon(self._forever, "claim", partial(self._claim, todo))
+
+    def _give_back_the_rest(self, finished: Finished) -> None:
+        """Give back what was claimed and has not come to an end: it is sent again."""
+        for delivery in self._under_way.values():
+            finished.send_nowait(given_back(delivery, now=self._clock.steady()))
 
     async def _forever(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -103,31 +130,34 @@ class Workers:
             if not await match(queue=self._queue, telemetry=self._telemetry):
                 seen = await self._queue.wait(seen, at_most=POLL)
 
-    def _claimer(
-        self, attempts: TaskGroup, finished: MemoryObjectSendStream[Settled]
-    ) -> Callable[[], Awaitable[None]]:
-        async def claim() -> None:
-            seen = 0
-            while True:
-                await self._a_free_slot()
-                with anyio.CancelScope(shield=True):  # or what was lent to us would be forgotten
-                    claimed = await self._queue.claim(self._free, lease=LEASE)
-                self._free -= len(claimed)
-                for delivery in claimed:
-                    attempts.start_soon(self._attempt, delivery, finished)
-                if not claimed:
-                    seen = await self._queue.wait(seen, at_most=POLL)
+    async def _claim(self, todo: Todo) -> None:
+        seen = 0
+        while True:
+            await self._a_free_slot()
+            with anyio.CancelScope(shield=True):  # or what was lent to us would be forgotten
+                claimed = await self._queue.claim(self._free, lease=LEASE)
+            self._free -= len(claimed)
+            for delivery in claimed:
+                self._under_way[_lent(delivery)] = delivery
+                todo.send_nowait(delivery)
+            if not claimed:
+                seen = await self._queue.wait(seen, at_most=POLL)
 
-        return claim
-
-    async def _attempt(self, delivery: Delivery, finished: MemoryObjectSendStream[Settled]) -> None:
-        settled = given_back(delivery, now=self._clock.steady())
-        try:
+    async def _carry(self, todo: MemoryObjectReceiveStream[Delivery], finished: Finished) -> None:
+        async for delivery in todo:
             settled = await self._settlement(delivery)
-        finally:
+            del self._under_way[_lent(delivery)]
             finished.send_nowait(settled)
-        if settled.attempt is not None:
+            self._tell(settled)
+
+    def _tell(self, settled: Settled) -> None:
+        """Tell of an attempt, after it was handed over: what goes wrong here changes nothing."""
+        if settled.attempt is None:
+            return
+        try:
             self._telemetry.attempted(settled)
+        except Exception as error:  # noqa: BLE001 - it is only the telling that went wrong
+            self._telemetry.worker_failed("telemetry", error)
 
     async def _settlement(self, delivery: Delivery) -> Settled:
         try:
@@ -150,6 +180,11 @@ class Workers:
     def _free_slots(self, count: int) -> None:
         self._free += count
         self._freed.set()
+
+
+def _lent(delivery: Delivery) -> LeaseKey:
+    """Return what is ours alone: after its lease a delivery may be lent out once more."""
+    return delivery.id, delivery.lease
 
 
 def _withheld(delivery: Delivery, *, clock: Clock) -> Settled:
