@@ -93,7 +93,7 @@ def migrate(config: ConfigOption = None) -> None:
     from dispatcher.settings import Settings
 
     async def bring_up_to_date() -> str:
-        async with open_house(Settings.from_env(_environment(config))) as house:
+        async with open_house(Settings.from_env(_environment(config)), apply=False) as house:
             return house.store.describe()
 
     print(_run(bring_up_to_date))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import TextIO, cast
 
 import anyio
 import uvicorn
@@ -26,13 +27,13 @@ from starlette.types import ASGIApp
 
 from dispatcher.adapters.clock import SystemClock
 from dispatcher.adapters.egress import EgressPolicy, HttpSender, check_application
+from dispatcher.adapters.logstream import LogStream
 from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.telemetry import Telemetry, configure_logging
 from dispatcher.adapters.vault import VaultSigner, VaultVerifier, faults_of_source
 from dispatcher.domain.applications import RegistrationRules
 from dispatcher.domain.errors import Fault, InvalidSettings
-from dispatcher.domain.sources import ManagementClient
-from dispatcher.pipeline.declare import declare, declare_sources
+from dispatcher.pipeline.declare import declare, declare_clients, declare_sources, without_key
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.pipeline.workers import Workers
@@ -40,6 +41,7 @@ from dispatcher.ports import Retention
 from dispatcher.settings import Declared, Settings, read_declared
 from dispatcher.settings.environment import Listen, LogFormat
 from dispatcher.web import Doors, build, build_management
+from dispatcher.web.connections import MOST_CONNECTIONS, BoundedProtocol
 from keys import KeysError, Seal, Vault, load_folder
 
 VERSION = version("backchannel-logout-dispatcher")
@@ -69,6 +71,7 @@ class House:
     app: ASGIApp
     management_app: ASGIApp
     state: "ServiceState"
+    declared: Declared
     warnings: Sequence[str]
     servers: list["_Server"] = field(default_factory=list)
 
@@ -101,13 +104,17 @@ class House:
 async def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT; a second signal ends it at once."""
     log = settings.log or (LogFormat.CONSOLE if sys.stdout.isatty() else LogFormat.JSON)
-    configure_logging(json=log is LogFormat.JSON)
-    async with open_house(settings) as house:
-        stop = anyio.Event()
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(_stop_on_signal, stop)
-            await house.run(stop, listening=lambda url: _tell_listening(house, url))
-            tasks.cancel_scope.cancel()
+    stream = LogStream(sys.stdout)
+    configure_logging(json=log is LogFormat.JSON, stream=cast("TextIO", stream))
+    try:
+        async with open_house(settings) as house:
+            stop = anyio.Event()
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(_stop_on_signal, stop)
+                await house.run(stop, listening=lambda url: _tell_listening(house, url))
+                tasks.cancel_scope.cancel()
+    finally:
+        stream.close()
 
 
 def _tell_listening(house: House, url: str) -> None:
@@ -127,16 +134,17 @@ async def _stop_on_signal(stop: anyio.Event, *, task_status: TaskStatus[None]) -
 
 
 @asynccontextmanager
-async def open_house(settings: Settings) -> AsyncIterator[House]:
+async def open_house(settings: Settings, *, apply: bool = True) -> AsyncIterator[House]:
     """Build the whole house from *settings*, and close it again.
+
+    Without *apply* the declarative file is only read, and nothing of it is written down.
 
     Raises InvalidSettings for everything that an operator has to mend before the service can run.
     """
     clock = SystemClock()
-    policy = EgressPolicy(
-        mode=settings.egress, allow=settings.egress_allow, allow_http=settings.egress_allow_http
+    policy = EgressPolicy.from_text(
+        settings.egress, map(str, settings.egress_allow), settings.egress_allow_http
     )
-    declared = _declared(settings, policy)
     seal = _seal(settings)
     store = await SqliteStore.open(
         settings.store_path, seal=seal, clock=clock, disk_reserve=settings.disk_reserve
@@ -147,9 +155,13 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             agent = f"backchannel-logout-dispatcher/{VERSION}"
             sender = HttpSender(policy, now=clock.now, user_agent=agent)
             async with _closing(sender.close):
-                rooms = _Rooms(settings, clock, policy, store, VaultSigner(vault), sender)
-                warnings = (*warnings, *await _apply(declared, rooms))
-                yield _assembled(rooms, warnings)
+                signer, verifier = VaultSigner(vault), VaultVerifier(clock)
+                rooms = _Rooms(settings, clock, policy, store, signer, verifier, sender)
+                declared = _declared(settings, policy, signer.algorithms)
+                if apply:
+                    warnings = (*warnings, *await _apply(declared, rooms))
+                keyless = without_key(store.applications.values(), signer.algorithms)
+                yield _assembled(rooms, declared, (*warnings, *keyless))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +173,11 @@ class _Rooms:
     policy: EgressPolicy
     store: SqliteStore
     signer: VaultSigner
+    verifier: VaultVerifier
     sender: HttpSender
 
-    @property
-    def verifier(self) -> VaultVerifier:
-        return VaultVerifier(self.clock)
 
-
-def _assembled(rooms: _Rooms, warnings: Sequence[str]) -> House:
+def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> House:
     settings, store = rooms.settings, rooms.store
     telemetry = Telemetry(
         clock=rooms.clock,
@@ -190,7 +199,7 @@ def _assembled(rooms: _Rooms, warnings: Sequence[str]) -> House:
         issuer=settings.issuer,
         public_url=settings.shown_url,
         known_initiators=frozenset(settings.known_initiators),
-        rules=_rules(settings),
+        rules=_rules(settings, rooms.signer.algorithms),
         discovery_extra=_discovery_extra(settings.discovery_extra),
         metrics=telemetry.exposition,
         readiness=state.readiness,
@@ -206,6 +215,7 @@ def _assembled(rooms: _Rooms, warnings: Sequence[str]) -> House:
         app=build(doors, management=settings.management_listen is None),
         management_app=build_management(doors),
         state=state,
+        declared=declared,
         warnings=warnings,
     )
 
@@ -237,10 +247,10 @@ def _workers(rooms: _Rooms, telemetry: Telemetry) -> Workers:
     )
 
 
-def _rules(settings: Settings) -> RegistrationRules:
+def _rules(settings: Settings, algorithms: Sequence[str]) -> RegistrationRules:
     return RegistrationRules(
         known_initiators=settings.known_initiators,
-        algorithms=settings.algorithms,
+        algorithms=algorithms,
         allow_http=settings.egress_allow_http,
     )
 
@@ -271,11 +281,11 @@ async def _vault(
     return vault, imported.warnings if imported else ()
 
 
-def _declared(settings: Settings, policy: EgressPolicy) -> Declared:
+def _declared(settings: Settings, policy: EgressPolicy, algorithms: Sequence[str]) -> Declared:
     """Read the declarative file, and check what only adapters can: secrets, certificates, CIDRs."""
     if settings.config is None:
         return Declared()
-    declared = read_declared(settings.config, _rules(settings))
+    declared = read_declared(settings.config, _rules(settings, algorithms))
     faults = [
         Fault(f"applications.{application.client_id}.{fault.field}", fault.message)
         for application in declared.applications
@@ -289,23 +299,26 @@ def _declared(settings: Settings, policy: EgressPolicy) -> Declared:
 
 async def _apply(declared: Declared, rooms: _Rooms) -> Sequence[str]:
     """Write down what the declarative file names; return what is worth telling."""
-    warnings = await declare_sources(declared.sources, registry=rooms.store)
-    for client in declared.management_clients:
-        secret_hash = await rooms.verifier.secret_hash(client.secret)
-        await rooms.store.put_management_client(
-            ManagementClient(
-                client_id=client.client_id, secret_hash=secret_hash, scopes=client.scopes
-            )
-        )
-    return (*warnings, *await declare(declared.applications, registry=rooms.store))
+    if rooms.settings.config is None:
+        return ()
+    store, clients = rooms.store, declared.management_clients
+    return (
+        *await declare_sources(declared.sources, registry=store),
+        *await declare_clients(clients, registry=store, verifier=rooms.verifier),
+        *await declare(declared.applications, registry=store),
+    )
+
+
+def _no_json(constant: str) -> object:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _discovery_extra(path: Path | None) -> Mapping[str, object]:
     if path is None:
         return {}
     try:
-        extra = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        extra = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_json)
+    except (OSError, ValueError, RecursionError) as error:
         fault = Fault("DISPATCHER_DISCOVERY_EXTRA", f"can not be read: {type(error).__name__}")
         raise InvalidSettings([fault]) from None
     if not isinstance(extra, dict):
@@ -335,7 +348,8 @@ class _Server(uvicorn.Server):
 def _server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedProtocol,
+        limit_concurrency=MOST_CONNECTIONS,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -4,10 +4,10 @@ Adapters raise only errors of ``domain.errors`` through these doors; a vendor's 
 crosses one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import (
@@ -28,6 +28,7 @@ from dispatcher.domain.events import (
     Sub,
 )
 from dispatcher.domain.ledger import (
+    MOST_PER_PAGE,
     DeliveryFilter,
     DeliveryRecord,
     Depth,
@@ -87,14 +88,23 @@ class Queue(Protocol):
 
         *matcher* is pure and runs inside the transaction that holds the session's and the subject's
         rows, so that no join is missed. A delivery that is there already is left as it is. A
-        user-wide delivery supersedes older pending user-wide ones of the same ``sub`` at its URI.
+        user-wide delivery supersedes older pending user-wide ones of the same ``sub`` and initiator
+        at its URI.
         """
 
-    async def claim(self, limit: int, *, lease: timedelta) -> Sequence[Delivery]:
+    async def claim(
+        self,
+        limit: int,
+        *,
+        lease: timedelta,
+        retries: int | None = None,
+        per_lane: int | None = None,
+    ) -> Sequence[Delivery]:
         """Lend out up to *limit* due deliveries that nobody holds, or whose lease ran out.
 
-        Applications take turns, and none gets more than its ``max_in_flight`` at once, or more
-        than its lane allows.
+        Applications take turns, and none gets more than its ``max_in_flight`` at once, more than
+        *per_lane*, or more than its lane allows. At most *retries* of what is lent out were tried
+        before: where more are due, first attempts of any application come in their place.
         """
 
     async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
@@ -151,7 +161,15 @@ class Registry(Protocol):
         """Create or replace *source*; its secrets are sealed."""
 
     async def put_management_client(self, client: ManagementClient) -> None:
-        """Create or replace *client*."""
+        """Create or replace *client*; where its scopes are others, its access tokens are forgotten.
+
+        Another hash of its secret takes no token away: one and the same secret is hashed anew at
+        each start. Where the secret itself was replaced, tokens live until they expire or are
+        revoked.
+        """
+
+    async def keep_management_clients(self, names: Collection[ClientId]) -> Sequence[ClientId]:
+        """Forget every management client not named; return them. Their tokens open nothing more."""
 
     async def management_client(self, client_id: ClientId) -> ManagementClient | None:
         """Return the management client of that name."""
@@ -160,10 +178,20 @@ class Registry(Protocol):
         """Remember what the access token of that hash allows."""
 
     async def access(self, token_hash: str) -> Access | None:
-        """Return what the access token of that hash allows, unless it has expired."""
+        """Return what the access token of that hash allows, unless it has expired.
+
+        It allows nothing that its client may not do now, and where that is gone nothing at all.
+        """
 
     async def revoke(self, token_hash: str) -> None:
         """Forget an access token; an unknown one is no error (RFC 7009 section 2.2)."""
+
+
+class SessionPlace(NamedTuple):
+    """A place in the list of a user's sessions, whether the session is still there or not."""
+
+    created_at: datetime
+    sid: Sid
 
 
 class Sessions(Protocol):
@@ -172,8 +200,10 @@ class Sessions(Protocol):
     async def session(self, sid: Sid) -> Session | None:
         """Return one session."""
 
-    async def sessions_of(self, sub: Sub) -> Sequence[Session]:
-        """Return the sessions of one user, newest first."""
+    async def sessions_of(
+        self, sub: Sub, *, after: SessionPlace | None = None, take: int = MOST_PER_PAGE
+    ) -> Sequence[Session]:
+        """Return the sessions of one user, newest first, those past *after*."""
 
 
 class Ledger(Protocol):

@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from dispatcher.app import House, open_house
 from dispatcher.domain.applications import ManagedBy
 from dispatcher.domain.errors import InvalidSettings
 from dispatcher.domain.events import ClientId
+from dispatcher.domain.sources import Access, ManagementClient, Scope
 from dispatcher.settings import Settings
-from keys import SigningKey
+from keys import SigningKey, hash_token
 from tests.kit.folders import a_folder
 from tests.kit.rp_server import RpServer, answers
 from tests.kit.service import Service, free_port, toml_of
@@ -306,6 +307,62 @@ async def test_keys_from_a_folder_are_published_with_what_to_look_at(premises: P
     assert any("readme.txt" in warning for warning in house.warnings)
 
 
+def a_key_for_one_of_two(premises: Premises) -> None:
+    """Enable two algorithms, of which the folder of keys has one."""
+    keys = premises.folder / "keys"
+    keys.mkdir()
+    (keys / "op.pem").write_bytes(SigningKey.generate("ES256", now=datetime.now(UTC)).to_pem())
+    premises.set(KEYS=f"folder:{keys}", ALGORITHMS="ES256,EdDSA")
+
+
+async def test_only_what_there_is_a_key_for_can_be_registered(premises: Premises) -> None:
+    """The API accepts the algorithms that there are keys for, not all that are enabled."""
+    a_key_for_one_of_two(premises)
+    codes = []
+
+    async with a_running_house(premises) as running:
+        bearer = await an_access_token(running.house, Scope.CREATE_CLIENTS)
+        for alg in ("ES256", "EdDSA"):
+            client = {"name": alg, "jwt_configuration": {"alg": alg}}
+            answer = await running.http.post(
+                "/api/v2/clients", json=client, headers={"authorization": f"Bearer {bearer}"}
+            )
+            codes.append(answer.status_code)
+
+    assert codes == [201, 400]
+
+
+async def an_access_token(house: House, *scopes: Scope) -> str:
+    """Return a token with which the API may be called."""
+    token, client_id = secrets.token_urlsafe(32), ClientId("ops")
+    client = ManagementClient(client_id=client_id, secret_hash="none", scopes=frozenset(scopes))
+    until = house.clock.now() + timedelta(hours=1)
+    await house.store.put_management_client(client)
+    access = Access(client_id=client_id, scopes=client.scopes, expires_at=until)
+    await house.store.grant(hash_token(token), access)
+    return token
+
+
+async def test_an_application_whose_key_is_gone_is_among_the_warnings(premises: Premises) -> None:
+    """What is in the store and can not be signed for is told at the start, and only that."""
+    eddsa: dict[str, Any] = {"jwt_configuration": {"alg": "EdDSA"}}
+    premises.set(ALGORITHMS="ES256,EdDSA")
+    silent = {**an_application(client_id="silent", **eddsa), "oidc_logout": {}}
+    premises.declare(an_application(), an_application(client_id="eddsa", **eddsa), silent)
+    async with open_house(premises.settings) as house:
+        before = house.warnings
+    premises.set(ALGORITHMS="ES256")
+    premises.declare(an_application())
+
+    async with open_house(premises.settings) as house:
+        warnings = [line for line in house.warnings if "no key" in line]
+
+    assert before == ()
+    assert len(warnings) == 1
+    assert "application eddsa " in warnings[0]
+    assert "EdDSA" in warnings[0]
+
+
 def wrong_master_key(premises: Premises) -> str:
     """Start on a store that was made under another master key."""
     anyio.run(_opened, premises)
@@ -356,6 +413,18 @@ def discovery_extra_list(premises: Premises) -> str:
     return "DISPATCHER_DISCOVERY_EXTRA"
 
 
+def discovery_extra_without_meaning(premises: Premises) -> str:
+    """Start with a file of extra members that JSON has no word for."""
+    premises.set(DISCOVERY_EXTRA=premises.file("extra.json", '{"a": NaN}'))
+    return "DISPATCHER_DISCOVERY_EXTRA"
+
+
+def metadata_allowed(premises: Premises) -> str:
+    """Start with an allow-list that nothing opens."""
+    premises.set(EGRESS_ALLOW="169.254.0.0/16")
+    return "DISPATCHER_EGRESS_ALLOW[0]"
+
+
 def no_declarative_file(premises: Premises) -> str:
     """Start with a declarative file that is not there."""
     premises.set(CONFIG=premises.folder / "nowhere.toml")
@@ -375,6 +444,13 @@ def no_ca_file(premises: Premises) -> str:
     where = str(premises.folder / "nowhere.pem")
     premises.declare(an_application(logout_delivery={"ca_file": where}))
     return "dispatcher.toml: applications.shop.logout_delivery.ca_file"
+
+
+def no_key_for_an_application(premises: Premises) -> str:
+    """Start with an application whose algorithm is enabled and has no key."""
+    a_key_for_one_of_two(premises)
+    premises.declare(an_application(jwt_configuration={"alg": "EdDSA"}))
+    return "dispatcher.toml: applications[0].jwt_configuration.alg"
 
 
 def malformed_webhook_secret(premises: Premises) -> str:
@@ -397,9 +473,12 @@ BAD_STARTS: list[Callable[[Premises], str]] = [
     no_discovery_extra,
     broken_discovery_extra,
     discovery_extra_list,
+    discovery_extra_without_meaning,
+    metadata_allowed,
     no_declarative_file,
     faulty_declarative_file,
     no_ca_file,
+    no_key_for_an_application,
     malformed_webhook_secret,
     no_folder_for_the_store,
 ]
@@ -468,4 +547,25 @@ def test_the_service_tells_its_warnings_when_it_starts(premises: Premises) -> No
 
     facts = [json.loads(line) for line in service.log.read_text().splitlines()]
     warnings = [fact["warning"] for fact in facts if fact["event"] == "service.warning"]
-    assert [line.split(" has left ")[0] for line in warnings] == ["source idp", "application shop"]
+    assert [line.split(" has left ")[0] for line in warnings] == [
+        "source idp", "management client ops", "application shop",
+    ]  # fmt: skip
+
+
+async def test_a_management_client_that_left_the_file_may_do_nothing(premises: Premises) -> None:
+    """Who may call the API is what the file says at the start, and the log tells who went."""
+    client = {"client_id": "ops", "client_secret": "not told", "scopes": ["read:clients"]}
+    premises.declare(management_clients=[client])
+    async with open_house(premises.settings) as house:
+        token = await an_access_token(house, Scope.READ_CLIENTS)
+        opened = await house.store.access(hash_token(token))
+    premises.declare(management_clients=[])
+
+    async with open_house(premises.settings) as house:
+        warnings = [line for line in house.warnings if "ops" in line]
+        kept = await house.store.management_client(ClientId("ops"))
+        closed = await house.store.access(hash_token(token))
+
+    assert opened is not None
+    assert len(warnings) == 1
+    assert (kept, closed) == (None, None)

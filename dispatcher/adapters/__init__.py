@@ -4,5 +4,6 @@
 ``egress``     the POST of a logout token, and the guard of the addresses that are dialled.
 ``vault``      the keys' own answers, in the words of the house.
 ``telemetry``  metrics and log lines.
+``logstream``  where log lines go, without holding anybody up.
 ``clock``      the machine's two clocks.
 """

@@ -4,11 +4,10 @@ Never a token, a ``sub`` or a ``sid``; an unknown initiator is ``other`` and an 
 ``unknown``, so that nobody outside can make a label.
 """
 
-import contextlib
 import logging
 import sys
 from collections.abc import Callable, Collection, Mapping
-from typing import TextIO, cast
+from typing import TextIO
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
@@ -18,13 +17,15 @@ from dispatcher.domain.deliveries import (
     Acknowledged,
     Attempt,
     Cause,
+    DeliveryId,
     DeliveryState,
     Outcome,
+    Reason,
     Unreachable,
     Withheld,
     kind_of,
 )
-from dispatcher.domain.events import ClientId, Initiator, Intake, LogoutEvent
+from dispatcher.domain.events import ClientId, EventId, Initiator, Intake, LogoutEvent
 from dispatcher.domain.lanes import LaneState
 from dispatcher.domain.ledger import Depth
 from dispatcher.ports import Clock, Matched, Settled
@@ -37,7 +38,6 @@ def configure_logging(*, json: bool, stream: TextIO = sys.stdout) -> None:
 
     A traceback is plain text, for both: the local variables that a richer one shows hold tokens.
     """
-    unfailing = cast("TextIO", _Unfailing(stream))
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -49,32 +49,14 @@ def configure_logging(*, json: bool, stream: TextIO = sys.stdout) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(unfailing),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(unfailing)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-
-
-class _Unfailing:
-    """A stream that drops what it can not write: a full log disk ends no logout."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write *text*, or drop it."""
-        with contextlib.suppress(OSError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, or drop what was to be flushed."""
-        with contextlib.suppress(OSError):
-            self._stream.flush()
 
 
 class Telemetry:
@@ -93,6 +75,7 @@ class Telemetry:
         self._is_source = is_source
         self._log = structlog.get_logger()
         self._known_closed: dict[ClientId, LaneState] = {}
+        self._doubted = False
         self._registry = CollectorRegistry()
         self._metrics(self._registry)
         build = Gauge("dispatcher_build_info", "Version.", ["version"], registry=self._registry)
@@ -124,6 +107,7 @@ class Telemetry:
         self._waiting = gauge("deliveries", "Deliveries, by state.", "state")
         self._oldest = gauge("oldest_pending_seconds", "Age of the oldest untold.", "client_id")
         self._closed = gauge("lanes_closed", "Lanes that are not open.", "client_id", "state")
+        self._drift = gauge("clock_drift_seconds", "Wall clock ahead of the steady one.")
         self._unmatched = gauge("events_unmatched_yet", "Events accepted and not yet matched.")
 
     def accepted(self, intake: Intake, *, repeated: bool) -> None:
@@ -141,6 +125,9 @@ class Telemetry:
     def matched(self, matched: Matched) -> None:
         """Count one matched event."""
         self._matched.labels(matched.matching.reason or "matched").inc()
+        for new in matched.matching.deliveries:
+            if new.failed is not None:
+                self._failed(matched.event.event_id, new.client_id, new.failed)
 
     def attempted(self, settled: Settled) -> None:
         """Count one attempt, and log its outcome."""
@@ -173,18 +160,30 @@ class Telemetry:
         if not held:
             self._lost.inc()
             return
+        if settlement.state is DeliveryState.FAILED:
+            self._failed(delivery.event_id, delivery.client_id, settlement.reason, delivery.id)
+            return
         self._settled.labels(settlement.state, settlement.reason or "").inc()
         if settlement.state is DeliveryState.DELIVERED:
             took = self._clock.steady() - delivery.created_at
             self._told_seconds.observe(took.total_seconds())
-        elif settlement.state is DeliveryState.FAILED:
-            self._log.error(
-                "delivery.failed",
-                delivery=delivery.id,
-                event_id=delivery.event_id,
-                client_id=delivery.client_id,
-                reason=settlement.reason,
-            )
+
+    def _failed(
+        self,
+        event_id: EventId,
+        client_id: ClientId,
+        reason: Reason | None,
+        delivery_id: DeliveryId | None = None,
+    ) -> None:
+        """Count and log a delivery that only a person can mend; one born so has no attempt."""
+        self._settled.labels(DeliveryState.FAILED, reason or "").inc()
+        self._log.error(
+            "delivery.failed",
+            delivery=delivery_id,
+            event_id=event_id,
+            client_id=client_id,
+            reason=reason,
+        )
 
     def waiting(self, depth: Depth) -> None:
         """Note how much is waiting, and for how long."""
@@ -195,7 +194,17 @@ class Telemetry:
         for client_id, since in depth.oldest_pending.items():
             self._oldest.labels(client_id).set(max(0.0, (now - since).total_seconds()))
         self._unmatched.set(depth.events_accepted)
+        self._note_clock()
         self._note_lanes(depth.closed_lanes)
+
+    def _note_clock(self) -> None:
+        """Show how far the clocks have drifted apart, and log it when they come into doubt."""
+        drift = (self._clock.now() - self._clock.steady()).total_seconds()
+        self._drift.set(drift)
+        doubt = self._clock.in_doubt()
+        if doubt and not self._doubted:
+            self._log.error("clock.in_doubt", drift_seconds=round(drift, 3))
+        self._doubted = doubt
 
     def _note_lanes(self, closed: Mapping[ClientId, LaneState]) -> None:
         """Show which lanes are closed, and log each that has come or gone since the last look."""

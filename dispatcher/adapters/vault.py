@@ -7,8 +7,9 @@ the house.
 import contextlib
 import hmac
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -21,8 +22,13 @@ from keys.webhook_signature import parse_secret, verify
 
 SLOW_AT_ONCE = 2
 """How many client secrets are judged at once: each takes 16 MiB and some 50 ms of a core."""
+MOST_WAITING = 32
+"""How many more may wait for that; whoever comes then is told to come again."""
 TOLERANCE = timedelta(seconds=300)
 """How far a webhook's timestamp may be off (Standard Webhooks' own libraries allow as much)."""
+
+T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 
 class VaultSigner:
@@ -62,6 +68,7 @@ class VaultVerifier:
         self._clock = clock
         # Whoever guesses secrets waits for the others who do, not for the whole machine's memory.
         self._slow = anyio.CapacityLimiter(SLOW_AT_ONCE)
+        self._asked = 0
 
     def webhook(
         self, source: Source, *, webhook_id: str, timestamp: str, signature: str, body: bytes
@@ -84,14 +91,15 @@ class VaultVerifier:
         return any(hmac.compare_digest(given, kept.encode()) for kept in source.bearer_tokens)
 
     async def client_secret(self, client: ManagementClient, secret: str) -> bool:
-        """Whether *secret* is that of *client*; on a thread, for it is slow by design."""
-        return await anyio.to_thread.run_sync(
-            verify_secret, secret, client.secret_hash, limiter=self._slow
-        )
+        """Whether *secret* is that of *client*; on a thread, for it is slow by design.
+
+        Raises Unavailable where too many wait for that already.
+        """
+        return await self._slowly(verify_secret, secret, client.secret_hash)
 
     async def secret_hash(self, secret: str) -> str:
-        """Return the hash by which a client secret is stored; slow by design."""
-        return await anyio.to_thread.run_sync(hash_secret, secret)
+        """Return the hash by which a client secret is stored; as slow, and Unavailable likewise."""
+        return await self._slowly(hash_secret, secret)
 
     def new_access_token(self) -> str:
         """Return a new opaque access token, of 256 random bits."""
@@ -100,6 +108,16 @@ class VaultVerifier:
     def token_hash(self, token: str) -> str:
         """Return the hash by which an access token is stored."""
         return hash_token(token)
+
+    async def _slowly(self, work: Callable[[*Given], T], *given: *Given) -> T:
+        # Counted here: the limiter knows of who waits only when they have come to run once.
+        if self._asked >= SLOW_AT_ONCE + MOST_WAITING:
+            raise Unavailable("Too many client secrets are being judged at once.")
+        self._asked += 1
+        try:
+            return await anyio.to_thread.run_sync(work, *given, limiter=self._slow)
+        finally:
+            self._asked -= 1
 
 
 def _usable(source: Source) -> Iterator[bytes]:

@@ -37,13 +37,25 @@ async def check(environ: Mapping[str, str]) -> tuple[dict[str, str], list[Findin
 
 async def _doors(settings: Settings) -> list[Finding]:
     try:
-        async with open_house(settings) as house:
+        async with open_house(settings, apply=False) as house:
             inside = [await _store(house), await _keys(house), _clock(house), _egress(settings)]
-            return [*inside, *await _listeners(settings)]
+            return [*inside, *_file(house), *await _listeners(settings)]
     except Invalid as error:
         return _faults(error)
     except DispatcherError as error:
         return [Finding("store", error.message, ok=False)]
+
+
+def _file(house: House) -> list[Finding]:
+    """Tell what the declarative file would write down at a start."""
+    declared = house.declared
+    if house.settings.config is None:
+        return []
+    counts = (
+        f"{len(declared.applications)} applications, {len(declared.sources)} sources, "
+        f"{len(declared.management_clients)} management clients"
+    )
+    return [Finding("file", f"{house.settings.config}: {counts}")]
 
 
 def _faults(error: Invalid) -> list[Finding]:

@@ -111,6 +111,11 @@ class Application:
         """Whether a token without ``sid`` is of no use to this application."""
         return self.session_required or self.delivery.subject is Subject.SID
 
+    @property
+    def wants_sub_alone(self) -> bool:
+        """Whether a token of one session would end all of its user's sessions here."""
+        return self.delivery.subject is Subject.SUB and not self.session_required
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrationRules:
@@ -186,12 +191,14 @@ def _algorithm(root: Reader, rules: RegistrationRules) -> str:
         f"one of {', '.join(rules.algorithms)}; a logout token is always signed with a public key"
     )
     configuration = root.member("jwt_configuration")
+    faults = len(root.faults)
     ours = lambda text: text in rules.algorithms  # noqa: E731 - one predicate for two members
     auth0 = configuration.text("alg", ok=ours, rule=rule) if configuration else None
     oidc = root.text("id_token_signed_response_alg", ok=ours, rule=rule)
     if auth0 and oidc and auth0 != oidc:
         root.fault("id_token_signed_response_alg", "differs from jwt_configuration.alg")
-    if not (auth0 or oidc or DEFAULT_ALGORITHM in rules.algorithms):
+    named = auth0 or oidc or len(root.faults) > faults
+    if not (named or DEFAULT_ALGORITHM in rules.algorithms):
         root.fault("jwt_configuration.alg", f"must be {rule}, since {DEFAULT_ALGORITHM} is not")
     return auth0 or oidc or DEFAULT_ALGORITHM
 

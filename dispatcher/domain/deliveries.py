@@ -249,7 +249,8 @@ def decide(
             slow = outcome.cause in SLOW_CAUSES
             wait = policy.wait_after(delivery.tries + 1, slow=slow, retry_after=outcome.retry_after)
         case Withheld():
-            return Settlement(move=Move.PUT_OFF, due_at=now + policy.after_withheld)
+            wait = policy.wait_withheld(now - delivery.started_at)
+            return Settlement(move=Move.PUT_OFF, due_at=now + wait)
         case _:
             assert_never(outcome)
     return _again_within(wait * (1 + policy.jitter * jitter), delivery, policy=policy, now=now)

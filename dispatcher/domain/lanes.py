@@ -30,6 +30,8 @@ PROBES: tuple[timedelta, ...] = (
     timedelta(seconds=15),
 )
 """The waits before the first probes; the last one repeats."""
+AFTER_WITHHELD = timedelta(seconds=5)
+"""The wait after a probe that a fault of ours kept back: it may keep the next one back too."""
 LONG_PARKED, LONG_PARKED_PROBE = timedelta(hours=1), timedelta(seconds=60)
 """Whoever has been away for so long is probed at this pace."""
 FLUSH_AT_FIRST = 10
@@ -128,7 +130,7 @@ class Lane:
     def after(self, outcome: Outcome, now: datetime, lease: LeaseId) -> "Lane":
         """Return the lane after the *outcome* of what was started under *lease*.
 
-        A fault of ours says nothing of the application: it only gives a probe back.
+        A fault of ours says nothing of the application: it only puts off a probe.
         """
         match outcome:
             case Acknowledged() | Refused():
@@ -136,7 +138,7 @@ class Lane:
             case Unreachable():
                 return self._unreachable(outcome, now, lease)
             case Withheld():
-                return self._probe_returned(lease)
+                return self._probe_withheld(now, lease)
             case _:
                 assert_never(outcome)
 
@@ -192,10 +194,37 @@ class Lane:
             probe=None,
         )
 
-    def _probe_returned(self, lease: LeaseId) -> "Lane":
+    def _probe_withheld(self, now: datetime, lease: LeaseId) -> "Lane":
+        lane = self.given_back(lease)
+        return lane if lane is self else replace(lane, next_probe_at=now + AFTER_WITHHELD)
+
+    def given_back(self, lease: LeaseId) -> "Lane":
+        """Return the lane after what was started under *lease* was not attempted after all.
+
+        If that was the probe, it may be made again at once.
+        """
         if self.state is not LaneState.PROBING or lease != self.probe:
             return self
         return replace(self, state=LaneState.PARKED, probe=None)
+
+    def at_clock(self, now: datetime, *, behind: timedelta) -> "Lane":
+        """Return the lane by a clock that reads *now*, which is *behind* the one it was kept by.
+
+        What lies ahead is as far ahead as it was, and never further than a lane can plan.
+        """
+
+        def carried(moment: datetime | None, most: timedelta) -> datetime | None:
+            if moment is None or moment <= now:
+                return moment
+            return min(moment - behind, now + most)
+
+        return replace(
+            self,
+            parked_at=carried(self.parked_at, timedelta()),
+            next_probe_at=carried(self.next_probe_at, LONG_PARKED_PROBE),
+            opened_at=carried(self.opened_at, LONGEST_HOLD),
+            held_until=carried(self.held_until, LONGEST_HOLD),
+        )
 
     def paused(self) -> "Lane":
         """Return the lane as an operator stops it."""

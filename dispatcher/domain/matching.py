@@ -8,7 +8,7 @@ like the others (RP-Initiated Logout 1.0 section 2).
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dispatcher.domain.applications import Application, Subject
+from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import NewDelivery, Reason
 from dispatcher.domain.events import ClientId, LogoutEvent, Participant, Sid, Sub, UnmatchedReason
 from dispatcher.domain.sessions import Joined, Known
@@ -88,9 +88,9 @@ def _scope(
     if event.sid is not None:
         return [_of_session(event, known, participant, joined, application)]
     if event.except_sids or application.wants_sid:
-        return _of_each_session(event, participant, joined)
+        return _of_each_session(event, participant, joined, application)
     if not _told_by_event(event, known, client_id):
-        return _of_each_session(event, participant, joined)
+        return _of_each_session(event, participant, joined, application)
     return [_Told(client_id, participant.sub or _sub_of(joined) or event.sub, None)]
 
 
@@ -108,23 +108,25 @@ def _of_session(
     application: Application,
 ) -> _Told:
     sub = participant.sub or _sub_of(joined) or event.sub or known.sub
-    by_sub_alone = application.delivery.subject is Subject.SUB and not application.wants_sid
-    untold = sub is None and by_sub_alone
+    untold = sub is None and application.wants_sub_alone
     return _Told(participant.client_id, sub, event.sid, Reason.SUB_REQUIRED if untold else None)
 
 
 def _of_each_session(
-    event: LogoutEvent, participant: Participant, joined: list[Joined]
+    event: LogoutEvent, participant: Participant, joined: list[Joined], application: Application
 ) -> Iterator[_Told]:
-    """Tell of every known session that is not excepted; with none known, say so: ``sid_required``.
+    """Tell of every known session that is not excepted; where that can not be, say so.
 
-    A token without ``sid`` would end the excepted sessions too, or be of no use to the application.
+    That is ``sid_required``: no session is known, or the application wants a token without ``sid``
+    and is in an excepted session, which such a token would end too.
     """
-    if not joined:
+    ended = [session for session in joined if session.sid not in event.except_sids]
+    spared = len(ended) < len(joined)
+    if not joined or (ended and spared and application.wants_sub_alone):
         yield _Told(participant.client_id, participant.sub or event.sub, None, Reason.SID_REQUIRED)
-    for session in joined:
-        if session.sid not in event.except_sids:
-            yield _Told(participant.client_id, participant.sub or session.sub, session.sid)
+        return
+    for session in ended:
+        yield _Told(participant.client_id, participant.sub or session.sub, session.sid)
 
 
 def _sub_of(joined: list[Joined]) -> Sub | None:

@@ -31,7 +31,8 @@ class RetryPolicy:
     longest_retry_after: timedelta = timedelta(minutes=15)
     after_refusal: timedelta = timedelta(seconds=60)
     second_chances: int = 1
-    after_withheld: timedelta = timedelta(seconds=1)
+    shortest_withheld: timedelta = timedelta(seconds=1)
+    longest_withheld: timedelta = timedelta(seconds=60)
     jitter: float = 0.2
 
     def wait_after(
@@ -48,3 +49,16 @@ class RetryPolicy:
         if retry_after is not None:
             wait = max(wait, min(retry_after, self.longest_retry_after))
         return wait
+
+    def wait_withheld(self, age: timedelta) -> timedelta:
+        """Return the wait after a fault of ours kept a token back that has been owed for *age*.
+
+        It grows with what is owed, since nothing is counted: a fault that lasts is met once a
+        minute, and none makes a logout later by more than an eighth of what it is late already.
+        """
+        return max(self.shortest_withheld, min(age / 8, self.longest_withheld))
+
+    @property
+    def longest_wait(self) -> timedelta:
+        """What no wait is longer than, with all of its jitter."""
+        return max(self.schedule[-1], self.longest_retry_after) * (1 + self.jitter)

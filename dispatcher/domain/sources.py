@@ -72,6 +72,15 @@ class ManagementClient:
     scopes: frozenset[Scope]
 
 
+@dataclass(frozen=True, slots=True)
+class DeclaredClient:
+    """A management client with its secret as the operator wrote it: hashed before it is stored."""
+
+    client_id: ClientId
+    secret: str = field(repr=False)
+    scopes: frozenset[Scope]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """What an access token allows, until it expires."""

@@ -1,11 +1,11 @@
 """Declaring: what the operator's file names is written down at every start."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dispatcher.domain.applications import Application, ManagedBy
-from dispatcher.domain.sources import Source
-from dispatcher.ports import Registry
+from dispatcher.domain.sources import DeclaredClient, ManagementClient, Source
+from dispatcher.ports import Registry, Verifier
 
 
 async def declare(applications: Sequence[Application], *, registry: Registry) -> Sequence[str]:
@@ -53,4 +53,38 @@ async def declare_sources(sources: Sequence[Source], *, registry: Registry) -> S
     return [
         f"source {source.name} has left the declarative file: it is kept, and may still send events"
         for source in left
+    ]
+
+
+async def declare_clients(
+    clients: Sequence[DeclaredClient], *, registry: Registry, verifier: Verifier
+) -> Sequence[str]:
+    """Create and replace management *clients*; return a line for each that has left the file.
+
+    The file is their only home: who has left it is forgotten, and its access tokens with it.
+    """
+    for client in clients:
+        secret_hash = await verifier.secret_hash(client.secret)
+        await registry.put_management_client(
+            ManagementClient(
+                client_id=client.client_id, secret_hash=secret_hash, scopes=client.scopes
+            )
+        )
+    left = await registry.keep_management_clients({client.client_id for client in clients})
+    return [
+        f"management client {client_id} has left the declarative file: it may do nothing any more"
+        for client_id in left
+    ]
+
+
+def without_key(applications: Iterable[Application], algorithms: Sequence[str]) -> Sequence[str]:
+    """Return a line for each of *applications* whose tokens no key of *algorithms* can sign.
+
+    They were registered when there was one; what they are owed is withheld until there is again.
+    """
+    return [
+        f"application {application.client_id} can not be told of any logout: there is no key for "
+        f"its algorithm, {application.algorithm}"
+        for application in applications
+        if application.urls and application.algorithm not in algorithms
     ]

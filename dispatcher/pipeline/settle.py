@@ -4,7 +4,7 @@ While one batch is being committed the next one gathers, so that under load a co
 many deliveries, and an idle service settles each at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -17,9 +17,11 @@ PATIENCE_SECONDS = 0.25
 
 
 class Settler:
-    """Writes settlements down until its stream ends, and says how many slots became free."""
+    """Writes settlements down until its stream ends, and says whose slots became free."""
 
-    def __init__(self, *, queue: Queue, telemetry: Telemetry, freed: Callable[[int], None]) -> None:
+    def __init__(
+        self, *, queue: Queue, telemetry: Telemetry, freed: Callable[[Sequence[Settled]], None]
+    ) -> None:
         self._queue = queue
         self._telemetry = telemetry
         self._freed = freed
@@ -29,9 +31,16 @@ class Settler:
         async for first in finished:
             batch = [first, *_gathered(finished)]
             held = await self._written(batch)
+            self._freed(batch)
             for settled, ours in zip(batch, held, strict=True):
-                self._telemetry.settled(settled, held=ours)
-            self._freed(len(batch))
+                self._tell(settled, held=ours)
+
+    def _tell(self, settled: Settled, *, held: bool) -> None:
+        """Tell of a settlement, after it was written down: what goes wrong here changes nothing."""
+        try:
+            self._telemetry.settled(settled, held=held)
+        except Exception as error:  # noqa: BLE001 - it is only the telling that went wrong
+            self._telemetry.worker_failed("telemetry", error)
 
     async def _written(self, batch: list[Settled]) -> list[bool]:
         """Write *batch* down, however long the store takes: a lost outcome would be sent again.

@@ -4,9 +4,12 @@ A worker that stumbles is started again after a pause, and says so; a fault of o
 application anything. Work in flight is bounded by slots: a slot is taken when a delivery is claimed
 and is free again when its settlement is on disk. Each slot has a carrier, a task that makes one
 attempt after another: to start a task for each attempt would cost more than its POST.
+
+No application has more than a quarter of the slots, whatever its own cap, and the last quarter is
+kept for first attempts: what has failed before, and is the likelier to take long, never fills all.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TypeAlias
@@ -21,10 +24,10 @@ from dispatcher.domain.deliveries import (
     Delivery,
     DeliveryId,
     LeaseId,
-    Move,
-    Settlement,
     Withheld,
+    decide,
 )
+from dispatcher.domain.retry import RetryPolicy
 from dispatcher.pipeline.deliver import Deliver, given_back
 from dispatcher.pipeline.match import match
 from dispatcher.pipeline.settle import Settler
@@ -63,6 +66,7 @@ class Workers:
         self._clock = clock
         self._free = max_in_flight
         self._slots = max_in_flight
+        self._retries = max_in_flight - max_in_flight // 4
         self._freed = anyio.Event()
         self._under_way: dict[LeaseKey, Delivery] = {}
         self._carrying = anyio.CancelScope()
@@ -135,9 +139,15 @@ class Workers:
         while True:
             await self._a_free_slot()
             with anyio.CancelScope(shield=True):  # or what was lent to us would be forgotten
-                claimed = await self._queue.claim(self._free, lease=LEASE)
+                claimed = await self._queue.claim(
+                    self._free,
+                    lease=LEASE,
+                    retries=self._retries,
+                    per_lane=max(1, self._slots // 4),
+                )
             self._free -= len(claimed)
             for delivery in claimed:
+                self._retries -= _is_retry(delivery)
                 self._under_way[_lent(delivery)] = delivery
                 todo.send_nowait(delivery)
             if not claimed:
@@ -177,8 +187,9 @@ class Workers:
             self._freed = anyio.Event()
             await self._freed.wait()
 
-    def _free_slots(self, count: int) -> None:
-        self._free += count
+    def _free_slots(self, batch: Sequence[Settled]) -> None:
+        self._free += len(batch)
+        self._retries += sum(_is_retry(settled.delivery) for settled in batch)
         self._freed.set()
 
 
@@ -187,9 +198,13 @@ def _lent(delivery: Delivery) -> LeaseKey:
     return delivery.id, delivery.lease
 
 
+def _is_retry(delivery: Delivery) -> bool:
+    """Whether *delivery* was attempted before, since its creation or since it was asked for."""
+    return delivery.tries > 0
+
+
 def _withheld(delivery: Delivery, *, clock: Clock) -> Settled:
-    attempt = Attempt(
-        started_at=clock.now(), duration=timedelta(), outcome=Withheld(cause=Cause.INTERNAL)
-    )
-    again = Settlement(move=Move.PUT_OFF, due_at=clock.steady() + PAUSE_AFTER_FAULT)
+    outcome = Withheld(cause=Cause.INTERNAL)
+    attempt = Attempt(started_at=clock.now(), duration=timedelta(), outcome=outcome)
+    again = decide(outcome, delivery, policy=RetryPolicy(), now=clock.steady(), jitter=0)
     return Settled(delivery, attempt, again)

@@ -6,7 +6,7 @@
 ``files``        how a file that a setting names is read.
 """
 
-from dispatcher.settings.declared import Declared, DeclaredClient, read_declared
+from dispatcher.settings.declared import Declared, read_declared
 from dispatcher.settings.environment import Settings
 
-__all__ = ["Declared", "DeclaredClient", "Settings", "read_declared"]
+__all__ = ["Declared", "Settings", "read_declared"]

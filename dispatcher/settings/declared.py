@@ -6,7 +6,7 @@ secret may also be given as ``…_file``, the path of a file that holds it.
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from dispatcher.domain.applications import (
 from dispatcher.domain.errors import Fault, Invalid, InvalidSettings
 from dispatcher.domain.events import IDENTIFIER_RULE, ClientId, is_identifier
 from dispatcher.domain.reading import Reader
-from dispatcher.domain.sources import Scope, Source, source_from
+from dispatcher.domain.sources import DeclaredClient, Scope, Source, source_from
 from dispatcher.settings.files import Unreadable, secret_of, text_of
 
 T = TypeVar("T")
@@ -31,15 +31,6 @@ _SECRETS: Mapping[str, tuple[str, ...]] = {
     "management_clients": ("client_secret",),
     "applications": (),  # certificates and keys come as files of their own, which egress reads
 }
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredClient:
-    """A management client with its secret as written: it is hashed before it is stored."""
-
-    client_id: ClientId
-    secret: str = field(repr=False)
-    scopes: frozenset[Scope]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,36 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import anyio
 from starlette.requests import Request
 
 from dispatcher.domain.errors import Fault, Invalid, TooLarge, UnknownFormat
-from dispatcher.web.problems import InvalidBody
+from dispatcher.web.problems import BodyTooSlow, InvalidBody
 
 MOST_BYTES = 1 << 20
+SECONDS = 10.0
+"""How long a body may take to come: what has come of it is kept in memory meanwhile."""
 DEEPEST = 64
 """How deep a stored document may be nested: far less than what could not be written again."""
 
 
 async def read_body(request: Request, *, most: int = MOST_BYTES) -> bytes:
-    """Read the body piece by piece; raise TooLarge as soon as it is over *most* bytes."""
+    """Read the body piece by piece; raise TooLarge as soon as it is over *most* bytes.
+
+    Raises BodyTooSlow where it is not whole in time.
+    """
     if _announced(request) > most:
         raise TooLarge(f"The body is larger than {most} bytes.")
+    try:
+        with anyio.fail_after(SECONDS):
+            return await _read(request, most)
+    except TimeoutError:
+        raise BodyTooSlow from None
+
+
+async def _read(request: Request, most: int) -> bytes:
     read = bytearray()
     async for piece in request.stream():
         read += piece
@@ -86,10 +100,18 @@ def decode(body: bytes, *, error: type[Invalid]) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _NotJson("is given twice in one object", twice)
+        raise _NotJson("is given twice in one object", _first_twice(name for name, _ in pairs))
     return document
+
+
+def _first_twice(names: Iterable[str]) -> str:
+    """Return the first name that has come before, looking at each name once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
 
 
 def _constant(name: str) -> object:

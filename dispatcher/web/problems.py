@@ -33,6 +33,7 @@ STATUS: Mapping[str, int] = {
     "not_found": 404,
     "inexistent_client": 404,
     "method_not_allowed": 405,
+    "request_timeout": 408,
     "conflict": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
@@ -75,6 +76,12 @@ class MethodNotAllowed(DispatcherError):
     code = "method_not_allowed"
 
 
+class BodyTooSlow(DispatcherError):
+    """The body did not come in time."""
+
+    code = "request_timeout"
+
+
 class NotOverTheApi(DispatcherError):
     """This is accepted from the declarative file only."""
 
@@ -105,6 +112,9 @@ _INTERNAL = DispatcherError("Something went wrong here; it has been logged.")
 def _headers(error: DispatcherError, status: int) -> dict[str, str]:
     if isinstance(error, Unavailable):
         return {"retry-after": str(error.retry_after_seconds)}
+    if isinstance(error, BodyTooSlow):
+        # What is left of the body is not waited for: this ends the connection (RFC 9110, 15.5.9).
+        return {"connection": "close"}
     return {"www-authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
 
 

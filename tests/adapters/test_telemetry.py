@@ -24,6 +24,7 @@ from dispatcher.domain.deliveries import (
     DeliveryId,
     DeliveryState,
     Move,
+    NewDelivery,
     Outcome,
     Reason,
     Refused,
@@ -82,6 +83,7 @@ SAMPLES: dict[str, set[str]] = {
     "dispatcher_deliveries": {"state"},
     "dispatcher_oldest_pending_seconds": {"client_id"},
     "dispatcher_lanes_closed": {"client_id", "state"},
+    "dispatcher_clock_drift_seconds": set(),
     "dispatcher_events_unmatched_yet": set(),
 }
 
@@ -357,6 +359,39 @@ def test_a_failed_delivery_is_an_error(telemetry: Telemetry, log: StringIO) -> N
     assert (line["event"], line["level"]) == ("delivery.failed", "error")
     assert (line["delivery"], line["client_id"], line["reason"]) == ("dl_7", "shop", "horizon")
     assert samples_of(telemetry)["dispatcher_deliveries_settled_total", "horizon", "failed"] == 1
+
+
+def test_a_delivery_that_is_born_failed_is_an_error_too(
+    telemetry: Telemetry, log: StringIO
+) -> None:
+    """A delivery that no token could tell truly is logged and counted like one given up."""
+    owed = NewDelivery(
+        client_id=ClientId("shop"), uri="https://shop.example/", sub=Sub("KANARI"), sid=None,
+        failed=Reason.SID_REQUIRED,
+    )  # fmt: skip
+    telemetry.matched(Matched(an_event(), Matching(deliveries=(owed,))))
+
+    (line,) = lines_of(log)
+
+    assert (line["event"], line["client_id"]) == ("delivery.failed", "shop")
+    assert line["reason"] == "sid_required"
+    samples = samples_of(telemetry)
+    assert samples["dispatcher_deliveries_settled_total", "sid_required", "failed"] == 1
+
+
+def test_a_clock_in_doubt_is_told_once(
+    telemetry: Telemetry, clock: FakeClock, log: StringIO
+) -> None:
+    """How far the clocks have drifted apart is shown; that they are in doubt is logged once."""
+    nothing = Depth(deliveries={}, oldest_pending={}, closed_lanes={}, events_accepted=0)
+    clock.set_wall_ahead(timedelta(seconds=7))
+    telemetry.waiting(nothing)
+    telemetry.waiting(nothing)
+
+    (line,) = lines_of(log)
+
+    assert (line["event"], line["drift_seconds"]) == ("clock.in_doubt", 7)
+    assert samples_of(telemetry)[("dispatcher_clock_drift_seconds",)] == 7
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from dispatcher.adapters.vault import SLOW_AT_ONCE, VaultSigner, VaultVerifier, faults_of_source
+from dispatcher.adapters.vault import (
+    MOST_WAITING,
+    SLOW_AT_ONCE,
+    VaultSigner,
+    VaultVerifier,
+    faults_of_source,
+)
 from dispatcher.domain.errors import Unavailable
 from dispatcher.domain.events import ClientId, SourceName
 from dispatcher.domain.sources import ManagementClient, Proof, Scope, Source
@@ -263,6 +269,43 @@ async def test_client_secrets_are_judged_two_at_once(
     assert (at_once, waiting) == (SLOW_AT_ONCE, 6 - SLOW_AT_ONCE)
     assert sorted(answers) == [False] * 5 + [True]
     assert threading.get_ident() not in threads
+
+
+async def test_whoever_comes_when_too_many_wait_is_told_to_come_again(
+    verifier: VaultVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a flood of secrets so many are judged as may wait; the others are Unavailable at once."""
+    client = a_client(await verifier.secret_hash("right"))
+    goes_on, scrypt = threading.Event(), hashlib.scrypt
+
+    def held(password: bytes, *, salt: bytes, n: int, r: int, p: int) -> bytes:
+        """Wait for the test to go on."""
+        goes_on.wait(5)
+        return scrypt(password, salt=salt, n=n, r=r, p=p)
+
+    answers: list[bool] = []
+    turned_away: list[Unavailable] = []
+
+    async def guess() -> None:
+        """Try a secret, and let the others go on once every other one has been turned away."""
+        try:
+            answers.append(await verifier.client_secret(client, "wrong"))
+        except Unavailable as unavailable:
+            turned_away.append(unavailable)
+            if len(turned_away) == 10:
+                with pytest.raises(Unavailable):
+                    await verifier.secret_hash("as slow")
+                goes_on.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hashlib, "scrypt", held)
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(SLOW_AT_ONCE + MOST_WAITING + 10):
+                    tasks.start_soon(guess)
+
+    assert (len(answers), len(turned_away)) == (SLOW_AT_ONCE + MOST_WAITING, 10)
+    assert await verifier.client_secret(client, "right")
 
 
 def test_access_tokens_are_random_and_hashed(verifier: VaultVerifier) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from dispatcher.adapters.clock import SystemClock
 from dispatcher.adapters.sqlite import SqliteStore
+from dispatcher.app import open_house
 from dispatcher.commands.check import Finding, check
 from dispatcher.settings.environment import Settings, variable
 from keys import Seal
@@ -236,3 +237,20 @@ async def test_a_clock_that_is_set_meanwhile_is_told(
     findings = await findings_of(environ)
 
     assert faults_of(findings) == ["clock: the wall clock was set while this ran"]
+
+
+async def test_a_check_changes_nothing(environ: dict[str, str], folder: Path) -> None:
+    """What has left the declarative file stays as it is until the service itself starts."""
+    declared = folder / "dispatcher.toml"
+    environ["DISPATCHER_CONFIG"] = str(declared)
+    shop = 'client_id = "shop"\nname = "Shop"\njwt_configuration = {alg = "ES256"}\n'
+    declared.write_text(f"[[applications]]\n{shop}")
+    async with open_house(Settings.from_env(environ)):
+        pass
+    declared.write_text("")
+    await check(environ)
+
+    async with open_house(Settings.from_env(environ)) as house:
+        warnings = list(house.warnings)
+
+    assert [warning for warning in warnings if "shop" in warning]

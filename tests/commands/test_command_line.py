@@ -491,7 +491,7 @@ def test_the_examples_are_accepted_as_they_stand(operator: Operator) -> None:
     told = operator.give("check")
 
     assert (told.code, told.err) == (0, "")
-    assert "; 2 applications, 1 sources" in told.out
+    assert "dispatcher.toml: 2 applications, 1 sources, 1 management clients" in told.out
     assert "not a setting" not in told.out
     assert {path.name for path in folder.iterdir()} >= contents.keys()
     assert not any(secret in told.out for secret in contents.values())

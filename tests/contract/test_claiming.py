@@ -3,11 +3,13 @@
 from collections import Counter
 from datetime import timedelta
 
-from dispatcher.domain.deliveries import DeliveryState
+from dispatcher.domain.deliveries import Cause, DeliveryState, Refused, Withheld
 from tests.contract.steps import LEASE, claim, owe, records, register
 from tests.contract.stores import Store
 from tests.kit.builders import acknowledged, an_application, an_event, given_back, put_off
 from tests.kit.clock import FakeClock
+
+OURS = Withheld(cause=Cause.SIGNER)
 
 
 async def test_a_claim_lends_until_its_lease_ends(store: Store, clock: FakeClock) -> None:
@@ -179,3 +181,146 @@ async def test_of_one_session_no_end_of_all_is_told(store: Store) -> None:
     (delivery,) = await claim(store)
 
     assert (delivery.sid, delivery.ended_at) == ("s1", None)
+
+
+async def tried(store: Store, clock: FakeClock, *client_ids: str, events: int = 1) -> None:
+    """Owe what was attempted once already, and is due again."""
+    await owe(store, *client_ids, events=events)
+    lent = await claim(store, len(client_ids) * events)
+    await store.settle([put_off(one, until=clock.steady()) for one in lent])
+
+
+async def taken(
+    store: Store, limit: int, *, retries: int | None = None, per_lane: int | None = None
+) -> Counter[tuple[str, int]]:
+    """Return how many were lent, by application and by how often they were tried."""
+    claimed = await store.claim(limit, lease=LEASE, retries=retries, per_lane=per_lane)
+    return Counter((delivery.client_id, delivery.tries) for delivery in claimed)
+
+
+async def test_no_lane_gets_more_than_it_is_allowed(store: Store) -> None:
+    """However high an application's own cap, no more of its deliveries are lent at once."""
+    await register(store, an_application("big", max_in_flight=256))
+    await owe(store, "big", events=9)
+    await owe(store, "shop", events=2)
+
+    first = await taken(store, 20, per_lane=3)
+    full = await taken(store, 20, per_lane=3)
+    raised = await taken(store, 20, per_lane=4)
+
+    assert first == {("big", 0): 3, ("shop", 0): 2}
+    assert full == {}
+    assert raised == {("big", 0): 1}
+
+
+async def test_retries_are_counted(store: Store, clock: FakeClock) -> None:
+    """Of what was tried before no more is lent than is asked for, dealt out in turn."""
+    await tried(store, clock, "shop", "mail", events=4)
+
+    none = await taken(store, 20, retries=0)
+    some = await taken(store, 20, retries=4)
+    rest = await taken(store, 20)
+
+    assert none == {}
+    assert some == {("shop", 1): 2, ("mail", 1): 2}
+    assert rest == {("shop", 1): 2, ("mail", 1): 2}
+
+
+async def test_first_attempts_come_in_the_place_of_retries(store: Store, clock: FakeClock) -> None:
+    """What was never tried is found behind what was, in its own lane and in every other."""
+    await tried(store, clock, "a", "b", "c", "shop", events=4)
+    await owe(store, "shop", "mail", events=2)
+
+    claimed = await taken(store, 4, retries=1)
+
+    assert claimed.total() == 4
+    assert sum(count for (_, tries), count in claimed.items() if tries) == 1
+    assert claimed["mail", 0] + claimed["shop", 0] == 3
+    assert min(claimed["mail", 0], claimed["shop", 0]) == 1
+
+
+async def test_a_lanes_own_cap_holds_for_both(store: Store, clock: FakeClock) -> None:
+    """Retries and first attempts share the room that their application has."""
+    await register(store, an_application("shop", max_in_flight=4))
+    await tried(store, clock, "shop", events=3)
+    await owe(store, "shop", events=9)
+
+    claimed = await taken(store, 20, retries=1)
+
+    assert claimed == {("shop", 1): 1, ("shop", 0): 3}
+
+
+async def test_a_lane_that_is_full_of_retries_takes_no_first_attempt(
+    store: Store, clock: FakeClock
+) -> None:
+    """Where a retry has taken an application's last room, what is new of it waits."""
+    await register(store, an_application("small", max_in_flight=1))
+    await tried(store, clock, "big", events=3)
+    await tried(store, clock, "small")
+    await owe(store, "small", "big")
+
+    claimed = await taken(store, 20, retries=2)
+
+    assert claimed == {("small", 1): 1, ("big", 1): 1, ("big", 0): 1}
+
+
+async def test_a_first_attempt_that_is_not_due_is_not_lent(store: Store, clock: FakeClock) -> None:
+    """Where no retry may start, what a fault of ours put off waits for its time all the same."""
+    await tried(store, clock, "shop")
+    await owe(store, "mail", "wiki")
+    later = clock.steady() + timedelta(seconds=5)
+    lent = [one for one in await claim(store) if not one.tries]
+    await store.settle([put_off(one, until=later, outcome=OURS) for one in lent])
+
+    early = await taken(store, 20, retries=0)
+    clock.advance(seconds=5)
+    in_time = await taken(store, 20, retries=0)
+
+    assert (early, in_time) == ({}, {("mail", 0): 1, ("wiki", 0): 1})
+
+
+async def test_a_parked_lane_is_probed_with_what_is_new(store: Store, clock: FakeClock) -> None:
+    """Where no retry may start a probe is made with a first attempt, and with one alone."""
+    await tried(store, clock, "shop", events=5)
+    await store.settle([put_off(one, until=clock.steady()) for one in await claim(store)])
+    await owe(store, "shop", events=3)
+    clock.advance(seconds=5)
+    retries = await taken(store, 20, retries=0)
+
+    assert retries == {("shop", 0): 1}
+    assert await taken(store, 20) == {}
+
+
+async def test_a_retry_whose_lease_ran_out_is_a_retry(store: Store, clock: FakeClock) -> None:
+    """What is lent anew counts as what it is, and waits where there is no room for it."""
+    await owe(store, "shop", events=3)
+    lent, no = await claim(store), Refused(status=400)
+    await store.settle([put_off(one, until=clock.steady(), outcome=no) for one in lent])
+    await owe(store, "mail", events=2)
+    lost = await claim(store, 4)
+    clock.advance(LEASE)
+
+    first = await taken(store, 20, retries=0)
+    second = await taken(store, 20, retries=1)
+    third = await taken(store, 20, retries=1)
+    rest = await taken(store, 20, retries=5)
+
+    assert Counter(one.client_id for one in lost) == {"shop": 2, "mail": 2}
+    assert (first, second) == ({("mail", 0): 2}, {("shop", 1): 1})
+    assert (third, rest) == ({("shop", 1): 1}, {("shop", 1): 1})
+
+
+async def test_what_is_not_due_stands_in_no_ones_way(store: Store, clock: FakeClock) -> None:
+    """Where no retry may start, a lane whose first attempt was put off takes nobody's turn."""
+    await tried(store, clock, "shop")
+    await owe(store, "shop")
+    now, later = clock.steady(), clock.steady() + timedelta(seconds=5)
+    for one in await claim(store):
+        outcome = None if one.tries else OURS
+        until = now if one.tries else later
+        await store.settle([put_off(one, until=until, outcome=outcome)])
+    for _ in range(2):
+        await owe(store, "mail")
+        claimed = await store.claim(1, lease=LEASE, retries=0)
+        assert [one.client_id for one in claimed] == ["mail"]
+        await store.settle([acknowledged(one) for one in claimed])

@@ -1,7 +1,7 @@
 """Lanes: a sick application is spared and probed, and what it is owed waits untouched."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import anyio
@@ -258,22 +258,35 @@ async def test_a_probe_made_again_need_not_be_due(store: Store, clock: FakeClock
     assert len(await claim(store)) == 1
 
 
-@pytest.mark.parametrize("back", [given_back, called_off, None])
+@pytest.mark.parametrize("back", [given_back, called_off])
 async def test_a_probe_that_was_not_made_is_made_again(
-    store: Store, clock: FakeClock, back: object
+    store: Store, clock: FakeClock, back: Callable[[Delivery], Settled]
 ) -> None:
-    """Given back, called off or withheld, a probe counts for nothing: another is due at once."""
+    """Given back or called off, a probe counts for nothing: another is due at once."""
     await park(store, clock)
-    delivery = await probe(store, clock)
-    later = clock.steady() + timedelta(seconds=1)
-    settled: Settled = (
-        back(delivery) if callable(back) else put_off(delivery, until=later, outcome=OURS)
-    )
 
-    await store.settle([settled])
+    await store.settle([back(await probe(store, clock))])
 
     assert len(await claim(store)) == 1
     assert await claim(store) == []
+
+
+async def test_a_probe_that_was_withheld_is_made_again_in_a_while(
+    store: Store, clock: FakeClock
+) -> None:
+    """Where a fault of ours keeps probes back the next one waits 5 s, though more are due."""
+    await park(store, clock)
+    delivery = await probe(store, clock)
+    lent: list[Delivery] = []
+    for _ in range(3):
+        again = clock.steady() + timedelta(seconds=1)
+        await store.settle([put_off(delivery, until=again, outcome=OURS)])
+        lent += await claim(store)
+        clock.advance(FIRST_PROBE - timedelta.resolution)
+        lent += await claim(store)
+        delivery = await probe(store, clock, timedelta.resolution)
+
+    assert lent == []
 
 
 async def test_a_late_fault_of_ours_makes_no_second_probe(store: Store, clock: FakeClock) -> None:

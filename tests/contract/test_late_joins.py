@@ -51,6 +51,18 @@ async def test_a_late_join_comes_besides_those_that_were_told(store: Store) -> N
     assert [record.client_id for record in await records(store)] == ["shop", "mail"]
 
 
+async def test_a_fact_that_is_told_again_owes_nothing(store: Store) -> None:
+    """Who is known to have joined a session, and joins it again after its end, is told once."""
+    await accept(store, a_join("shop", sid="s1"))
+    await accept(store, an_event(sid="s1"))
+    await match_all(store)
+    await accept(store, a_join("shop", sid="s1", occurred_at=AFTER))
+
+    await match_all(store)
+
+    assert len(await records(store)) == 1
+
+
 async def test_a_late_join_shows_that_its_session_is_over(store: Store) -> None:
     """A session that was heard of after its end is known as ended."""
     receipt = await accept(store, an_event(sid="s1", sub=None))

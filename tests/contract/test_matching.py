@@ -1,11 +1,20 @@
 """Matching: what the registry knows of an event, and what the event comes to owe."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from dispatcher.domain.deliveries import DeliveryState, Reason
-from dispatcher.domain.events import EventState, LogoutEvent, Sid, Sub, UnmatchedReason
+from dispatcher.domain.events import (
+    ClientId,
+    EventState,
+    LogoutEvent,
+    Participant,
+    Sid,
+    Sub,
+    UnmatchedReason,
+)
 from dispatcher.domain.ledger import EventFilter
 from dispatcher.domain.matching import Applications, Matching, match
 from dispatcher.domain.sessions import Known
@@ -37,6 +46,25 @@ async def test_a_missing_sub_is_filled_from_the_session(store: Store) -> None:
     (delivery,) = await claim(store)
 
     assert (delivery.sub, delivery.sid) == ("alice", "s1")
+
+
+@pytest.mark.parametrize(
+    ("again", "known_by"), [(None, "pairwise"), ("another", "another"), ("alice", "alice")]
+)
+async def test_a_join_without_a_sub_leaves_the_one_that_is_known(
+    store: Store, again: str | None, known_by: str
+) -> None:
+    """An application is told of the user by the name that it was last said to know."""
+    await register(store, an_application("shop"))
+    for sub in ("pairwise", again):
+        shop = Participant(ClientId("shop"), None if sub is None else Sub(sub))
+        await accept(store, replace(a_join(sub="alice"), clients=(shop,)))
+    await accept(store, an_event(sid="s1"))
+    await match_all(store)
+
+    (delivery,) = await claim(store)
+
+    assert delivery.sub == known_by
 
 
 async def test_all_sessions_of_the_user_are_found(store: Store) -> None:
@@ -169,11 +197,12 @@ async def test_superseding_works_within_one_batch(store: Store) -> None:
         an_event(sub="bob", clients=["shop"]),
         an_event(sub="alice", clients=["mail"]),
         an_event(sub="alice", sid="s1", clients=["shop"]),
+        an_event(sub="alice", clients=["shop"], initiator="password-changed"),
     ],
-    ids=["another user", "another application", "one session"],
+    ids=["another user", "another application", "one session", "another initiator"],
 )
 async def test_only_the_same_logout_is_superseded(store: Store, other: LogoutEvent) -> None:
-    """A newer logout of another user, at another URI or of one session supersedes nothing."""
+    """A newer logout of another user, URI or initiator, or of one session, supersedes nothing."""
     await register(store, an_application("shop"), an_application("mail"))
     await accept(store, an_event(sub="alice", clients=["shop"]))
     await match_all(store)

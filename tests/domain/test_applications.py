@@ -432,9 +432,10 @@ def test_a_deployment_without_rs256_asks_for_the_algorithm() -> None:
 
     assert read({**SHOP, "jwt_configuration": {"alg": "ES256"}}, rules).algorithm == "ES256"
     assert read({**SHOP, "id_token_signed_response_alg": "ES256"}, rules).algorithm == "ES256"
-    assert [fault.partition(": ")[0] for fault in faults_of(SHOP, rules)] == [
-        "jwt_configuration.alg"
-    ]
+    for asked in ({}, {"jwt_configuration": {"alg": "RS256"}}):
+        assert [fault.partition(": ")[0] for fault in faults_of({**SHOP, **asked}, rules)] == [
+            "jwt_configuration.alg"
+        ]
 
 
 @pytest.mark.parametrize(

@@ -232,12 +232,12 @@ def test_the_second_refusal_fails(tries: int, refusals: int, age: timedelta) -> 
 def test_what_is_withheld_costs_nothing(
     tries: int, refusals: int, age: timedelta, jitter: float, cause: Cause
 ) -> None:
-    """A fault of ours is tried again in a second, without jitter, and past the horizon too."""
+    """A fault of ours is tried again within a minute, without jitter, and past the horizon too."""
     settlement = settled(
         Withheld(cause=cause), tries=tries, refusals=refusals, age=age, jitter=jitter
     )
 
-    assert settlement == put_off(age + SECOND)
+    assert settlement == put_off(age + POLICY.wait_withheld(age))
 
 
 @given(st.integers(0, 20), _TRIES, st.sampled_from(sorted(set(Cause) - SLOW_CAUSES)))

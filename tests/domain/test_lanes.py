@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -119,13 +120,61 @@ def test_what_started_earlier_is_no_probe(late: Outcome) -> None:
 
 
 def test_a_probe_that_was_not_made_is_made_again() -> None:
-    """A probe that a fault of ours kept back may be made again at once, and counts for nothing."""
-    probed_at = NOW + 5 * SECOND
+    """A probe that was given back may be made again at once, and counts for nothing."""
+    lane = a_probing_lane().given_back(LATER)
+
+    assert lane == a_parked_lane()
+    assert lane.allowance(NOW + 5 * SECOND) == 1
+
+
+def test_a_probe_that_was_kept_back_is_made_again_in_a_while() -> None:
+    """A fault of ours that kept a probe back may last: the next one comes 5 s later, uncounted."""
+    probed_at = NOW + HOUR
 
     lane = after(a_probing_lane(), OURS, at=probed_at, lease=LATER)
 
-    assert lane == a_parked_lane()
-    assert lane.allowance(probed_at) == 1
+    assert lane.closed_until(probed_at) == probed_at + 5 * SECOND
+    assert replace(lane, next_probe_at=a_parked_lane().next_probe_at) == a_parked_lane()
+
+
+@pytest.mark.parametrize("lane", [Lane(), Lane(failures=4), a_parked_lane(), Lane().paused()])
+def test_what_is_given_back_is_no_news(lane: Lane) -> None:
+    """Whatever is given back that is no probe, the lane stays as it is."""
+    assert lane.given_back(FIRST) is lane
+    assert a_probing_lane().given_back(FIRST) == a_probing_lane()
+
+
+def test_a_lane_is_carried_over_to_a_clock_that_is_behind() -> None:
+    """What lies ahead stays as far ahead as it was; what is past already is left."""
+    month = 720 * HOUR
+    waiting = [a_parked_lane(), after(Lane(), too_many(MINUTE)), after(Lane(), ANSWERS[0])]
+
+    carried = [lane.at_clock(NOW - month, behind=month) for lane in waiting]
+
+    assert [lane.closed_until(NOW - month) for lane in carried] == [
+        NOW - month + 5 * SECOND,
+        NOW - month + MINUTE,
+        None,
+    ]
+    assert [lane.parked_at for lane in carried] == [NOW - month, None, None]
+    assert [lane.at_clock(NOW + HOUR, behind=month) for lane in waiting] == waiting
+
+
+def test_a_lane_that_is_carried_over_is_not_closed_for_longer_than_any() -> None:
+    """However far ahead its times lie, a lane is held or parked for no longer than lanes are."""
+    ahead = NOW + 1000 * HOUR
+    lane = Lane(
+        state=LaneState.PARKED,
+        parked_at=ahead,
+        next_probe_at=ahead,
+        opened_at=ahead,
+        held_until=ahead,
+    )
+
+    carried = lane.at_clock(NOW, behind=HOUR)
+
+    assert (carried.parked_at, carried.next_probe_at) == (NOW, NOW + MINUTE)
+    assert (carried.opened_at, carried.held_until) == (NOW + LONGEST_HOLD, NOW + LONGEST_HOLD)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -239,6 +288,19 @@ def test_only_a_paused_lane_is_resumed() -> None:
     lanes = [Lane(), a_parked_lane(), a_probing_lane(), after(Lane(), DOWN)]
 
     assert [lane.resumed(NOW) for lane in lanes] == lanes
+
+
+def test_no_state_and_no_outcome_is_forgotten() -> None:
+    """What is neither of the known states, nor of the known outcomes, is no lane's business."""
+    strange: Any = "strange"
+    lane = Lane(state=strange)
+
+    with pytest.raises(AssertionError):
+        lane.closed_until(NOW)
+    with pytest.raises(AssertionError):
+        after(lane, DOWN)
+    with pytest.raises(AssertionError):
+        after(Lane(), strange)
 
 
 class Lanes(RuleBasedStateMachine):

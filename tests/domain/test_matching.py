@@ -346,6 +346,32 @@ def test_exceptions_need_known_sessions() -> None:
     assert untold(matching) == {("shop", Reason.SID_REQUIRED)}
 
 
+def test_a_token_of_the_user_alone_can_spare_no_session() -> None:
+    """Who wants ``sub`` alone, and is in an excepted session too, is not told: it would end that.
+
+    Where it is in none of the excepted sessions, a token of the user ends what it should.
+    """
+    event = an_event(sid=None, except_sids=(Sid("kept"),))
+    parts = known(joined("shop", "kept"), joined("shop", "s1"), joined("wiki", "s1"))
+    everyone = applications(for_all("shop", Subject.SUB), for_all("wiki", Subject.SUB))
+
+    matching = match(event, parts, everyone)
+
+    assert told(matching) == {("wiki", "ann", "s1")}
+    assert untold(matching) == {("shop", Reason.SID_REQUIRED)}
+
+
+def test_who_requires_a_session_is_told_of_it_whatever_its_subject() -> None:
+    """An application that registered for ``sid`` gets it, so that its excepted session lives."""
+    event = an_event(sid=None, except_sids=(Sid("kept"),))
+    shop = for_all("shop", Subject.SUB, session_required=True)
+
+    matching = match(event, known(joined("shop", "kept"), joined("shop", "s1")), applications(shop))
+
+    assert told(matching) == {("shop", "ann", "s1")}
+    assert untold(matching) == set()
+
+
 @pytest.mark.parametrize("named", [None, clients("shop")])
 @pytest.mark.parametrize("shop", [for_all("shop"), an_application("shop")])
 def test_only_excepted_sessions_are_no_participants(

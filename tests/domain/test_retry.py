@@ -43,7 +43,8 @@ def test_the_policy_has_its_defaults() -> None:
         longest_retry_after=LONGEST_WISH,
         after_refusal=MINUTE,
         second_chances=1,
-        after_withheld=SECOND,
+        shortest_withheld=SECOND,
+        longest_withheld=MINUTE,
         jitter=0.2,
     )
 
@@ -95,3 +96,43 @@ def test_the_slow_tail_skips_the_front(tries: int) -> None:
     policy = RetryPolicy()
 
     assert policy.wait_after(tries, slow=True) == max(policy.wait_after(tries), 5 * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("age", "wait"),
+    [
+        (timedelta(0), SECOND),
+        (8 * SECOND, SECOND),
+        (MINUTE, 7.5 * SECOND),
+        (8 * MINUTE, MINUTE),
+        (HOUR * 168, MINUTE),
+        (-HOUR, SECOND),
+    ],
+)
+def test_what_is_withheld_waits_longer_and_longer(age: timedelta, wait: timedelta) -> None:
+    """After a fault of ours the wait is an eighth of the age, from a second to a minute."""
+    assert RetryPolicy().wait_withheld(age) == wait
+
+
+def test_a_fault_that_lasts_is_met_ever_more_rarely() -> None:
+    """In its first hour a delivery that is withheld each time is tried less than 100 times."""
+    age, tries = timedelta(0), 0
+    while age < HOUR:
+        age += RetryPolicy().wait_withheld(age)
+        tries += 1
+
+    assert 60 < tries < 100
+
+
+@given(_TRIES, _WISHES, st.booleans())
+def test_no_wait_is_longer_than_the_longest(
+    tries: int,
+    wish: timedelta | None,
+    slow: bool,  # noqa: FBT001 - Hypothesis gives it
+) -> None:
+    """Whatever went before, and whoever wished for it, a wait with its jitter has its bound."""
+    policy = RetryPolicy()
+
+    wait = policy.wait_after(tries, slow=slow, retry_after=wish)
+
+    assert wait * (1 + policy.jitter) <= policy.longest_wait

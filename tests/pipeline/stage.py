@@ -204,9 +204,9 @@ class AQueue:
         """Hand on."""
         return await self.real.match(limit, matcher)
 
-    async def claim(self, limit: int, *, lease: timedelta) -> Sequence[Delivery]:
+    async def claim(self, limit: int, **terms: Any) -> Sequence[Delivery]:
         """Hand on."""
-        return await self.real.claim(limit, lease=lease)
+        return await self.real.claim(limit, **terms)
 
     async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
         """Hand on."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from dispatcher.domain.applications import Application, ManagedBy
 from dispatcher.domain.events import ClientId, SourceName
 from dispatcher.domain.sources import Source
-from dispatcher.pipeline.declare import declare, declare_sources
+from dispatcher.pipeline.declare import declare, declare_sources, without_key
 from tests.kit.builders import an_application
 from tests.pipeline.stage import Stage
 
@@ -99,3 +99,14 @@ async def test_a_source_that_left_the_file_is_told_of(stage: Stage) -> None:
     assert told_again == []
     kept = stage.store.sources[SourceName("idp")]
     assert kept == replace(a_source("idp"), managed_by=ManagedBy.API)
+
+
+def test_whose_key_is_gone_is_told() -> None:
+    """An application that is to be told, and for whose algorithm there is no key, is named."""
+    silent = an_application("silent", urls=(), algorithm="PS256")
+    applications = [filed("shop"), replace(filed("crm"), algorithm="PS256"), silent]
+
+    told = without_key(applications, ["RS256", "ES256"])
+
+    assert [line.split()[1] for line in told] == ["crm"]
+    assert "PS256" in told[0]

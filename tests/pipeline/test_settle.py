@@ -17,6 +17,7 @@ from dispatcher.pipeline.workers import LEASE
 from dispatcher.ports import Queue, Settled
 from tests.kit.builders import acknowledged, an_application
 from tests.kit.clock import FakeClock
+from tests.kit.telemetry import RecordingTelemetry
 from tests.pipeline.stage import PATIENCE, AQueue, FaultyQueue, Stage, until
 
 SHOP = an_application("shop")
@@ -51,6 +52,15 @@ class PoisonedQueue(AQueue):
         return await self.real.settle(batch)
 
 
+class MuteTelemetry(RecordingTelemetry):
+    """Telemetry that can not write: its disk is full."""
+
+    def settled(self, settled: Settled, *, held: bool) -> None:
+        """Raise."""
+        super().settled(settled, held=held)
+        raise OSError
+
+
 @dataclass
 class Running:
     """A settler at work: what it is given, and what it has freed."""
@@ -60,11 +70,17 @@ class Running:
 
 
 @asynccontextmanager
-async def a_settler(stage: Stage, queue: Queue) -> AsyncIterator[Running]:
+async def a_settler(
+    stage: Stage, queue: Queue, *, telemetry: RecordingTelemetry | None = None
+) -> AsyncIterator[Running]:
     """Run a settler; at the end everything is settled that it was given."""
     send, receive = anyio.create_memory_object_stream[Settled](100)
     running = Running(send)
-    settler = Settler(queue=queue, telemetry=stage.telemetry, freed=running.freed.append)
+    settler = Settler(
+        queue=queue,
+        telemetry=telemetry or stage.telemetry,
+        freed=lambda batch: running.freed.append(len(batch)),
+    )
     with anyio.fail_after(PATIENCE), receive:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(settler.run, receive)
@@ -161,6 +177,21 @@ async def test_a_settlement_that_comes_too_late_is_fenced(stage: Stage, clock: F
     assert stage.telemetry.settlements == [(late, False), (in_time, True)]
     assert await stage.states() == [DeliveryState.IN_FLIGHT, DeliveryState.DELIVERED]
     assert sum(settler.freed) == 2
+
+
+async def test_what_can_not_be_told_is_settled_all_the_same(stage: Stage) -> None:
+    """Though no settlement can be told, each is written down, frees its slot and stops no other."""
+    mute = MuteTelemetry()
+
+    async with a_settler(stage, stage.store, telemetry=mute) as settler:
+        for settled in await owed(stage, 2):
+            settler.finished.send_nowait(settled)
+        await until(lambda: sum(settler.freed) == 2)
+        settler.finished.send_nowait((await owed(stage, 1))[0])
+
+    assert await stage.states() == [DeliveryState.DELIVERED] * 3
+    assert len(mute.settlements) == sum(settler.freed) == 3
+    assert [name for name, _ in mute.failures] == ["telemetry"] * 3
 
 
 async def test_one_settlement_that_can_not_be_written_holds_up_no_other(

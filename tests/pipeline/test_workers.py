@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from dispatcher.adapters.clock import SystemClock
 from dispatcher.adapters.sqlite import SqliteStore
+from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import (
     Acknowledged,
     Cause,
@@ -20,12 +22,13 @@ from dispatcher.domain.deliveries import (
     Withheld,
 )
 from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.domain.events import ClientId
 from dispatcher.pipeline import settle, workers
 from dispatcher.pipeline.workers import LEASE, Workers
 from dispatcher.ports import Sender, Settled
 from keys import Seal
 from tests.kit.builders import an_event, put_off
-from tests.kit.clock import FakeClock
+from tests.kit.clock import NOON, FakeClock
 from tests.kit.rp_server import RpServer, answers, hangs
 from tests.kit.telemetry import RecordingTelemetry
 from tests.pipeline.stage import (
@@ -53,9 +56,9 @@ class HeldClaims(AQueue):
         self.claims = self.held = 0
         self.gate = anyio.Event()
 
-    async def claim(self, limit: int, *, lease: timedelta) -> Sequence[Delivery]:
+    async def claim(self, limit: int, **terms: Any) -> Sequence[Delivery]:
         """Hand on, and wait."""
-        claimed = await self.real.claim(limit, lease=lease)
+        claimed = await self.real.claim(limit, **terms)
         self.claims += 1
         if claimed:
             self.held += 1
@@ -85,6 +88,11 @@ class MuteTelemetry(RecordingTelemetry):
         """Raise."""
         super().attempted(settled)
         raise OSError
+
+
+def named(client_id: str, uri: str) -> Application:
+    """Return the application *client_id* that is told of everything at *uri*."""
+    return replace(shop_at(uri), client_id=ClientId(client_id))
 
 
 @asynccontextmanager
@@ -160,7 +168,8 @@ async def test_no_more_is_in_flight_than_there_are_slots(stage: Stage) -> None:
     """What is claimed and what is open at once never exceeds max_in_flight; the rest waits."""
     gate = Gate()
     async with RpServer(gate) as rp:
-        await stage.owe(shop_at(rp.uri()), events=9)
+        await stage.owe(shop_at(rp.uri()), events=5)
+        await stage.owe(named("mail", rp.uri()), events=4)
 
         async with at_work(stage.workers(max_in_flight=2)):
             await until_asked(rp, 2)
@@ -170,6 +179,43 @@ async def test_no_more_is_in_flight_than_there_are_slots(stage: Stage) -> None:
 
     assert (depth.deliveries[IN_FLIGHT], depth.deliveries[PENDING]) == (2, 7)
     assert rp.busiest == 2
+
+
+async def test_no_application_has_more_than_a_quarter_of_the_slots(stage: Stage) -> None:
+    """One that is slow, whatever its own cap, leaves three quarters of the slots to the others."""
+    gate = Gate()
+    async with RpServer(gate) as slow, RpServer(answers(200)) as quick:
+        await stage.owe(shop_at(slow.uri()), events=9)
+
+        async with at_work(stage.workers(max_in_flight=8)):
+            await until_asked(slow, 2)
+            await stage.owe(named("mail", quick.uri()), events=9)
+            await until_delivered(stage, 9)
+            meanwhile = len(slow.requests)
+            gate.opened.set()
+            await until_delivered(stage, 18)
+
+    assert (meanwhile, slow.busiest) == (2, 2)
+
+
+async def test_retries_leave_room_for_first_attempts(stage: Stage, clock: FakeClock) -> None:
+    """However many retries are due and slow, a quarter of the slots is there for what is new."""
+    gate = Gate()
+    async with RpServer(gate) as slow, RpServer(answers(200)) as quick:
+        for client_id in ("a", "b", "c", "d", "e"):
+            await stage.owe(named(client_id, slow.uri()))
+        lent = await stage.store.claim(5, lease=LEASE)
+        await stage.store.settle([put_off(one, until=clock.steady()) for one in lent])
+
+        async with at_work(stage.workers(max_in_flight=4)):
+            await until_asked(slow, 3)
+            await stage.owe(named("mail", quick.uri()), events=3)
+            await until_delivered(stage, 3)
+            meanwhile = len(slow.requests)
+            gate.opened.set()
+            await until_delivered(stage, 8)
+
+    assert (meanwhile, slow.busiest) == (3, 3)
 
 
 @pytest.mark.parametrize(
@@ -206,19 +252,25 @@ async def test_a_store_that_is_away_for_a_while_loses_nothing(
     assert [name for name, _ in stage.telemetry.failures] == ["settle", "settle"]
 
 
-async def test_a_fault_of_ours_is_withheld(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_ours_is_withheld(
+    stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What our own code raises is told, costs the application nothing, and is tried again soon."""
-    monkeypatch.setattr(workers, "PAUSE_AFTER_FAULT", NO_TIME)
+    monkeypatch.setattr(workers, "POLL", timedelta(milliseconds=2))
     async with RpServer(answers(200)) as rp:
         deliver = stage.deliver(sender=StumblingSender(stage.sender))
 
         async with at_work(stage.workers(deliver=deliver, max_in_flight=1)):
             await stage.owe(shop_at(rp.uri()))
+            await until(lambda: bool(stage.telemetry.settlements))
+            clock.advance(seconds=1)
             await until_delivered(stage)
 
     (record,) = await stage.records()
     outcomes = [one.attempt.outcome for one in stage.telemetry.attempts if one.attempt is not None]
+    due_at = stage.telemetry.attempts[0].settlement.due_at
     assert outcomes == [Withheld(cause=Cause.INTERNAL), Acknowledged(status=200)]
+    assert due_at == NOON + timedelta(seconds=1)
     assert record.attempt_count == 1
     assert [name for name, _ in stage.telemetry.failures] == ["deliver"]
 
@@ -322,7 +374,7 @@ async def test_a_drain_ends_as_soon_as_nothing_is_in_flight(stage: Stage) -> Non
                 queue.gate.set()
                 await until_asked(rp)
                 queue.gate = anyio.Event()
-                await stage.owe(shop_at(rp.uri()), events=1)
+                await stage.owe(named("mail", rp.uri()), events=1)
                 await until(lambda: queue.held == 2)
                 tasks.start_soon(crew.drain, LONG)
                 await until(lambda: crew._deliver.draining)

@@ -12,7 +12,7 @@ import httpx2
 
 from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.domain.events import ClientId
-from dispatcher.domain.sources import Access, Scope
+from dispatcher.domain.sources import Access, ManagementClient, Scope
 from dispatcher.web import Doors, build
 from keys import hash_token
 from keys.webhook_signature import parse_secret, sign
@@ -75,9 +75,12 @@ class Face:
             await self.store.close()
 
     async def grant(self, *scopes: Scope, token: str | None = None) -> None:
-        """Let the token that ``api`` sends do what *scopes* allow."""
+        """Let the token that ``api`` sends do what *scopes* allow, of a client that may do all."""
+        client_id = ClientId("ops")
+        client = ManagementClient(client_id=client_id, secret_hash="none", scopes=frozenset(Scope))
+        await self.store.put_management_client(client)
         access = Access(
-            client_id=ClientId("ops"),
+            client_id=client_id,
             scopes=frozenset(scopes),
             expires_at=self.clock.now() + timedelta(hours=1),
         )

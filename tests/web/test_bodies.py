@@ -1,13 +1,20 @@
 """Bodies: decoded strictly, without surprises."""
 
 import contextlib
+import json
+import time
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.types import Message
 
 from dispatcher.domain.errors import InvalidEvent
-from dispatcher.web.bodies import decode, is_storable, media_type
+from dispatcher.web import bodies
+from dispatcher.web.bodies import decode, is_storable, media_type, read_body
+from dispatcher.web.problems import BodyTooSlow
 
 REFUSED: list[tuple[str, bytes, str]] = [
     ("nothing", b"", "is not JSON: Expecting value (line 1, column 1)"),
@@ -41,6 +48,37 @@ def test_a_member_that_is_given_twice_is_named() -> None:
 
     (fault,) = refused.value.faults
     assert (fault.field, fault.message) == ("sub", "is given twice in one object")
+
+
+def test_a_search_for_what_is_given_twice_costs_no_more_than_reading() -> None:
+    """In an object of very many members the one that comes back is found in one pass."""
+    members = [f'"{number}":0' for number in range(20_000)]
+    body = ("{" + ",".join([*members, members[-1]]) + "}").encode()
+
+    before = time.process_time()
+    json.loads(body)
+    reading = time.process_time() - before
+    with pytest.raises(InvalidEvent) as refused:
+        decode(body, error=InvalidEvent)
+    refusing = time.process_time() - before - reading
+
+    assert [fault.field for fault in refused.value.faults] == ["19999"]
+    assert refusing < 20 * reading + 0.1
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has come of a body is not kept for longer than the body may take."""
+    monkeypatch.setattr(bodies, "SECONDS", 0.05)
+    pieces = [b"{", b'"sub"']
+
+    async def receive() -> Message:
+        """Hand out a piece, and keep the rest back for ever."""
+        if not pieces:
+            await anyio.sleep_forever()
+        return {"type": "http.request", "body": pieces.pop(), "more_body": True}
+
+    with anyio.fail_after(10), pytest.raises(BodyTooSlow):
+        await read_body(Request({"type": "http", "method": "POST", "headers": []}, receive))
 
 
 def test_large_numbers_are_no_trouble() -> None:

@@ -10,6 +10,7 @@ import pytest
 from dispatcher.domain.events import EventId, Sid, Sub
 from dispatcher.domain.sessions import Session
 from dispatcher.domain.sources import Scope
+from dispatcher.ports import SessionPlace
 from dispatcher.web import build, build_management
 from tests.web.builders import an_event
 from tests.web.face import Face
@@ -23,9 +24,11 @@ class BrokenSessions:
         """Fail."""
         raise ValueError(f"secret of {sid}")
 
-    async def sessions_of(self, sub: Sub) -> list[Session]:
+    async def sessions_of(
+        self, sub: Sub, *, after: SessionPlace | None = None, take: int = 100
+    ) -> list[Session]:
         """Fail as well."""
-        raise ValueError(f"secret of {sub}")
+        raise ValueError(f"secret of {sub}, {after}, {take}")
 
 
 def broken(face: Face) -> Face:

@@ -1,11 +1,12 @@
 """``/api/v2/sessions/{sid}`` and ``/api/v2/users/{sub}/sessions``: the session registry, shown."""
 
+from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
 
 from dispatcher.domain.sources import Scope
-from tests.web.builders import a_join, an_event
+from tests.web.builders import NOW, a_join, an_event, errors_of
 from tests.web.face import Face
 
 
@@ -62,6 +63,77 @@ async def test_the_sessions_of_a_user_are_listed(api: Face) -> None:
 
     assert {session["sid"] for session in mine["sessions"]} == {"s-1", "s-2"}
     assert nobodys == {"sessions": [], "next": None}
+
+
+async def a_page(api: Face, **params: object) -> tuple[list[str], str | None]:
+    """Return the sids of one page of the user's sessions, and what its ``next`` is."""
+    asked = {name: str(value) for name, value in params.items() if value is not None}
+    page = (await api.api("GET", "users/user-1/sessions", params=asked)).json()
+    return [session["sid"] for session in page["sessions"]], page["next"]
+
+
+async def test_the_sessions_of_a_user_come_in_pages(api: Face) -> None:
+    """Page by page each session is listed once, newest first, those of one moment too."""
+    days = {"s~1": 1, "s.2": 2, "s-3": 3, "s-4": 3, "s-5": 3, "s-6": 40_000}
+    for sid, ago in days.items():
+        begun = (NOW - timedelta(days=ago)).isoformat()
+        await api.webhook(a_join(id=f"join-{sid}", sid=sid, occurred_at=begun))
+
+    pages: list[list[str]] = []
+    following: str | None = None
+    while not pages or following is not None:
+        sids, following = await a_page(api, take=2, **{"from": following})
+        pages.append(sids)
+
+    assert pages == [["s~1", "s.2"], ["s-3", "s-4"], ["s-5", "s-6"], []]
+
+
+async def test_a_page_of_sessions_has_fifty_unless_another_number_is_asked_for(api: Face) -> None:
+    """However many sessions a user has, a page is never larger than a hundred."""
+    await api.webhook([a_join(id=f"join-{number}", sid=f"s-{number}") for number in range(60)])
+
+    (some, following), (all_of_them, none) = await a_page(api), await a_page(api, take=100)
+    (rest, end) = await a_page(api, **{"from": following})
+
+    assert (len(some), len(rest), len(all_of_them)) == (50, 10, 60)
+    assert sorted(some + rest) == sorted(all_of_them)
+    assert none is end is None
+
+
+async def test_a_place_in_the_list_outlives_its_session(api: Face) -> None:
+    """Where the session that a page ended with is forgotten meanwhile, the next page goes on."""
+    for number in range(3):
+        begun = (NOW - timedelta(days=number)).isoformat()
+        await api.webhook(a_join(id=f"join-{number}", sid=f"s-{number}", occurred_at=begun))
+    _, following = await a_page(api, take=2)
+    assert following is not None
+
+    (sids, _) = await a_page(api, **{"from": following.replace("s-1", "s-0-forgotten")})
+
+    assert sids == ["s-1", "s-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("take", "0"),
+        ("take", "101"),
+        ("take", "all"),
+        ("from", ""),
+        ("from", "s-1"),
+        ("from", "~s-1"),
+        ("from", "2026-11-22T10:00:00Z~"),
+        ("from", "2026-11-22T10:00:00~s-1"),
+        ("from", "2026-11-22T10:00:00Z~s\x00"),
+        ("tkae", "1"),
+        ("page", "1"),
+    ],
+)
+async def test_a_faulty_page_of_sessions_is_named(api: Face, name: str, value: str) -> None:
+    """What is no such parameter, or has no such value, is refused by its name."""
+    answer = await api.api("GET", "users/user-1/sessions", params={name: value})
+
+    assert (answer.status_code, list(errors_of(answer))) == (400, [name])
 
 
 @pytest.mark.parametrize("name", ["auth0|65a1", "a/b/sessions", "/", "%2F", "a b?c#d", "100%"])

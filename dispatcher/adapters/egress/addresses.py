@@ -29,8 +29,8 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 
 NEVER = _networks("""
-    0.0.0.0/8 169.254.0.0/16 168.63.129.16/32 100.100.100.200/32 224.0.0.0/4
-    ::/128 fe80::/10 fd00:ec2::254/128 ff00::/8
+    0.0.0.0/8 169.254.0.0/16 168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 224.0.0.0/4
+    ::/128 fe80::/10 fd00:ec2::/32 fd20:ce::254/128 fd00:42::42/128 ff00::/8
 """)
 """Unspecified, link-local, multicast and metadata addresses: no allow-list opens them."""
 

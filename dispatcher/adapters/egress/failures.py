@@ -1,5 +1,6 @@
 """What can stand in the way of an attempt, on its way from where it happens to the outcome."""
 
+import errno
 import os
 import ssl
 
@@ -7,6 +8,11 @@ from dispatcher.domain.deliveries import Cause, Unreachable, Withheld
 
 DETAIL_CHARACTERS = 200
 """A detail is one short line for an operator: never a token, never a body."""
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""This process or machine has run out of something: no other address would do better."""
+_OURS = EXHAUSTED | {errno.EADDRNOTAVAIL}
+"""No way out from here: no free port, or no address of our own of that family."""
 
 
 class Failure(Exception):
@@ -36,5 +42,7 @@ def failure_of(error: OSError, *, otherwise: Cause) -> Failure:
         return Failure(Cause.CERTIFICATE, error.verify_message or "certificate not valid")
     if isinstance(error, ssl.SSLError):
         return Failure(Cause.TLS, error.reason or type(error).__name__)
+    if error.errno in _OURS:
+        return OwnTrouble(Cause.INTERNAL, os.strerror(error.errno))
     # The system's own words for it: asyncio's name the address, which is not everybody's business.
     return Failure(otherwise, os.strerror(error.errno) if error.errno else type(error).__name__)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from dispatcher.adapters.egress.addresses import Address, EgressPolicy, Network, canonical
-from dispatcher.adapters.egress.failures import Failure, failure_of
+from dispatcher.adapters.egress.failures import EXHAUSTED, Failure, OwnTrouble, failure_of
 from dispatcher.adapters.egress.resolver import Resolver
 from dispatcher.domain.deliveries import Cause
 
@@ -51,10 +51,11 @@ class Guard:
         """Return a connected socket to an address of *host* that may be dialled, or raise Failure.
 
         The addresses are tried in order; each may take an equal share of what is left until
-        *deadline* (the loop's time), so that a dead first one leaves room for the second.
+        *deadline* (the loop's time), so that a dead first one leaves room for the second. What the
+        last one failed of is told, unless that was ours and another one's was not.
         """
         addresses = await self._judged(host, allow, deadline)
-        failure = Failure(Cause.DNS, "the name has no address")
+        failure: Failure | None = None
         for others in reversed(range(len(addresses))):
             address = addresses[-1 - others]
             # The last one may take all that is left: whoever waits for the attempt ends it.
@@ -63,8 +64,12 @@ class Guard:
                 async with asyncio.timeout(share):
                     return await self._dial_checked(address, port)
             except OSError as error:  # a TimeoutError is one, ours or the system's
-                failure = failure_of(error, otherwise=Cause.CONNECT)
-        raise failure
+                found = failure_of(error, otherwise=Cause.CONNECT)
+                if error.errno in EXHAUSTED:
+                    raise found from error
+                # Where we have no IPv6, say, it is still the IPv4 address that did not answer.
+                failure = found if failure is None or not isinstance(found, OwnTrouble) else failure
+        raise failure or Failure(Cause.DNS, "the name has no address")
 
     async def _judged(
         self, host: str, allow: Sequence[Network], deadline: float
@@ -74,8 +79,8 @@ class Guard:
         texts = await self._resolver.addresses(host, within=_left(deadline) / 2)
         addresses = list(dict.fromkeys(map(canonical, texts)))
         for address in addresses:
-            if objection := self._policy.objection(address, allow=allow):
-                raise Failure(Cause.BLOCKED, objection)
+            if self._policy.objection(address, allow=allow):
+                raise Failure(Cause.BLOCKED, f"an address that is not allowed ({_kind(address)})")
         return addresses
 
     async def _dial_checked(self, address: Address, port: int) -> socket.socket:
@@ -84,9 +89,24 @@ class Guard:
             undo.callback(connection.close)
             # The kernel has the last word on where the socket ended up.
             if canonical(connection.getpeername()[0]) != address:
-                raise Failure(Cause.BLOCKED, f"{address} was dialled, another address answered")
+                raise Failure(Cause.BLOCKED, "another address answered than was dialled")
             undo.pop_all()
         return connection
+
+
+def _kind(address: Address) -> str:
+    """Return the kind of network that *address* is of.
+
+    No more is told: whoever registers a URI learns so not what our name servers say of our network.
+    """
+    kinds = {
+        "loopback": address.is_loopback,
+        "unspecified": address.is_unspecified,
+        "link-local": address.is_link_local,
+        "multicast": address.is_multicast,
+        "private": address.is_private,
+    }
+    return next((kind for kind, is_so in kinds.items() if is_so), "reserved")
 
 
 def _left(deadline: float) -> float:

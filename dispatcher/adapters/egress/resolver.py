@@ -27,6 +27,7 @@ BUDGET_SECONDS = 2.0
 THREADS, SUSPECT_THREADS = 16, 2
 _MOST_STAND_INS = 64
 _CACHED_NAMES = 4096
+_OURS = frozenset({socket.EAI_SYSTEM, socket.EAI_MEMORY})
 
 Resolve: TypeAlias = Callable[[str], Sequence[str]]
 
@@ -35,6 +36,18 @@ def system_resolve(host: str) -> list[str]:
     """Ask the operating system for the addresses of *host*; blocks, and raises OSError."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _failure_of(error: OSError | UnicodeError) -> Failure:
+    """Say whose fault it is that a name was not looked up.
+
+    Only a ``gaierror`` speaks of the name; the system's own errors (EAI_SYSTEM) come bare.
+    """
+    detail = getattr(error, "strerror", None) or "not a host name"
+    ours = (
+        error.errno in _OURS if isinstance(error, socket.gaierror) else isinstance(error, OSError)
+    )
+    return OwnTrouble(Cause.INTERNAL, detail) if ours else Failure(Cause.DNS, detail)
 
 
 class _Known(NamedTuple):
@@ -182,7 +195,7 @@ class Resolver:
         try:
             found = self._resolve(lookup.host)
         except (OSError, UnicodeError) as error:
-            found = Failure(Cause.DNS, getattr(error, "strerror", None) or "not a host name")
+            found = _failure_of(error)
         except Exception as error:  # noqa: BLE001 - it is raised again where it is waited for
             found = error
         # The loop may be gone by the time that a name server gives up.

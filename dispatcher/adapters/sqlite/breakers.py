@@ -6,7 +6,8 @@ beside the breaker, so that a claim passes over closed lanes without reading it.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
@@ -17,14 +18,14 @@ from dispatcher.adapters.sqlite.values import (
     moment,
     packed,
 )
-from dispatcher.domain.deliveries import Cause, DeliveryState, LeaseId, Outcome, Withheld
+from dispatcher.domain.deliveries import DeliveryState, LeaseId, Outcome
 from dispatcher.domain.lanes import Lane, LaneState
 from dispatcher.domain.retry import RetryPolicy
 
-Ended = tuple[str, LeaseId, Outcome]
+Ended = tuple[str, LeaseId, Outcome | None]
 """Whose attempt it was, under which lease, and how it ended."""
-NOT_SENT = Withheld(cause=Cause.INTERNAL)
-"""How an attempt ended that was never made, for whatever reason."""
+NOT_SENT: Final = None
+"""How an attempt ended that was never made: given back, called off, or lost with its lease."""
 
 _WELL = Lane()
 _SECOND_CHANCE = micros_of(RetryPolicy().after_refusal * (1 + RetryPolicy().jitter))
@@ -110,8 +111,19 @@ def judge(tx: Transaction, ended: Sequence[Ended]) -> None:
     before = breakers_of(tx, list({client_id for client_id, _, _ in ended}))
     after = dict(before)
     for client_id, lease, outcome in ended:
-        after[client_id] = after.get(client_id, _WELL).after(outcome, now, lease)
+        lane = after.get(client_id, _WELL)
+        after[client_id] = (
+            lane.given_back(lease) if outcome is NOT_SENT else lane.after(outcome, now, lease)
+        )
     _change(tx, before, after)
+
+
+def carry_over(tx: Transaction, behind: timedelta) -> None:
+    """Put the lanes' times in terms of a clock that is *behind* the one they were kept by."""
+    now = moment(tx.now)
+    lanes = breakers_of(tx, tx.read(_UNWELL))
+    carried = {name: lane.at_clock(now, behind=behind) for name, lane in lanes.items()}
+    write_breakers(tx, carried)
 
 
 def take_back_probes(tx: Transaction) -> None:

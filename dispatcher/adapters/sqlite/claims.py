@@ -2,11 +2,12 @@
 
 The cost of a claim follows what is taken, not what is waiting: lanes with something due come from
 their own small table, and from each of them its oldest deliveries come from the head of an index.
+First attempts have an index of their own, which is asked only where no more retries may start.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,8 +20,8 @@ from dispatcher.domain.deliveries import Delivery, DeliveryState, LeaseId
 from dispatcher.domain.lanes import LaneState
 
 _EXPIRED = """
-SELECT json_group_array(json_array(number, client_id, lease, breaker IS NULL)) FROM (
-    SELECT number, delivery.client_id, lease, breaker
+SELECT json_group_array(json_array(number, client_id, lease, breaker IS NULL, tries > 0)) FROM (
+    SELECT number, delivery.client_id, lease, breaker, tries
     FROM delivery LEFT JOIN lane ON lane.client_id = delivery.client_id
     WHERE delivery.state = 'in_flight' AND lease_until <= ?
     ORDER BY lease_until LIMIT ?)
@@ -31,27 +32,49 @@ WHERE number IN (SELECT value FROM json_each(?))
 """
 _LANES = """
 SELECT json_group_array(json_array(client_id, room, breaker)) FROM (
-    SELECT lane.client_id, min(pending, coalesce(max_in_flight, 16) - in_flight) AS room,
+    SELECT lane.client_id, min(pending, min(coalesce(max_in_flight, 16), ?3) - in_flight) AS room,
         breaker, served, next_due_at
     FROM lane LEFT JOIN application ON application.client_id = lane.client_id
     WHERE next_due_at <= ?1 AND closed_until IS NULL
-        AND in_flight < coalesce(max_in_flight, 16)
+        AND in_flight < min(coalesce(max_in_flight, 16), ?3)
     UNION ALL
-    SELECT lane.client_id, min(pending, coalesce(max_in_flight, 16) - in_flight) AS room,
+    SELECT lane.client_id, min(pending, min(coalesce(max_in_flight, 16), ?3) - in_flight) AS room,
         breaker, served, next_due_at
     FROM lane LEFT JOIN application ON application.client_id = lane.client_id
     WHERE closed_until <= ?1 AND (next_due_at <= ?1 OR state = 'parked' AND pending > 0)
-        AND in_flight < coalesce(max_in_flight, 16)
+        AND in_flight < min(coalesce(max_in_flight, 16), ?3)
     ORDER BY served, next_due_at LIMIT ?2)
 """
 """The lanes that have something due and room for it, the least recently served first.
 
 Those whose time to be closed has come to an end stand in an index of their own.
 """
+_FRESH_LANES = """
+SELECT json_group_array(json_array(client_id, room, breaker)) FROM (
+    SELECT lane.client_id, min(pending, min(coalesce(max_in_flight, 16), ?3) - in_flight) AS room,
+        breaker, served, next_due_at
+    FROM lane LEFT JOIN application ON application.client_id = lane.client_id
+    WHERE coalesce(closed_until, 0) <= ?1
+        AND (next_due_at <= ?1 OR state = 'parked' AND pending > 0)
+        AND in_flight < min(coalesce(max_in_flight, 16), ?3)
+        AND EXISTS (
+            SELECT 1 FROM delivery INDEXED BY delivery_fresh
+            WHERE delivery.client_id = lane.client_id AND delivery.state = 'pending' AND tries = 0
+                AND (due_at <= ?1 OR lane.state = 'parked'))
+    ORDER BY served, next_due_at LIMIT ?2)
+"""
+"""Those of these lanes that have a first attempt to make."""
 _PICK = """
-SELECT json_group_array(json((SELECT json_group_array(number) FROM (
-    SELECT number FROM delivery
+SELECT json_group_array(json((SELECT json_group_array(json_array(number, tries > 0)) FROM (
+    SELECT number, tries FROM delivery
     WHERE client_id = lane.value ->> 0 AND state = 'pending' AND due_at <= lane.value ->> 1
+    ORDER BY due_at LIMIT ?2)))) FROM json_each(?1) AS lane
+"""
+_PICK_FRESH = """
+SELECT json_group_array(json((SELECT json_group_array(json_array(number, 0)) FROM (
+    SELECT number FROM delivery INDEXED BY delivery_fresh
+    WHERE client_id = lane.value ->> 0 AND state = 'pending' AND tries = 0
+        AND due_at <= lane.value ->> 1
     ORDER BY due_at LIMIT ?2)))) FROM json_each(?1) AS lane
 """
 _LEND = """
@@ -80,11 +103,27 @@ class Loan:
     until: int
 
 
-def claim(tx: Transaction, limit: int, loan: Loan) -> list[Delivery]:
-    """Lend up to *limit* deliveries: those whose lease ran out, then those that are due."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many may be lent out: in all, of what was tried before, and in one lane at a time."""
+
+    total: int
+    retries: int
+    per_lane: int
+
+
+_Picked = dict[str, list[int]]
+"""The numbers of the deliveries that are taken from each lane."""
+_Found = dict[str, list[tuple[int, int]]]
+"""What lanes have: the number of each delivery, and whether it was tried before."""
+
+
+def claim(tx: Transaction, room: Room, loan: Loan) -> list[Delivery]:
+    """Lend what there is *room* for: those whose lease ran out, then those that are due."""
     tx.change_dues()
-    expired = _expired(tx, limit)
-    picked = _pick(tx, limit - len(expired), LeaseId(loan.lease))
+    expired, tried = _expired(tx, room)
+    left = replace(room, total=room.total - len(expired), retries=room.retries - tried)
+    picked = _pick(tx, left, LeaseId(loan.lease))
     numbers = [*expired, *(number for lane in picked.values() for number in lane)]
     if not numbers:
         return []
@@ -97,10 +136,15 @@ def claim(tx: Transaction, limit: int, loan: Loan) -> list[Delivery]:
     return _lent(tx, wanted, loan)
 
 
-def _expired(tx: Transaction, limit: int) -> list[int]:
-    """Return those whose lease ran out, to be lent again; in a lane that is not well they wait."""
-    rows = tx.read(_EXPIRED, tx.now, limit)
-    returned = [(number, client_id, lease) for number, client_id, lease, well in rows if not well]
+def _expired(tx: Transaction, room: Room) -> tuple[list[int], int]:
+    """Return those whose lease ran out, to be lent again, and how many of them were tried before.
+
+    In a lane that is not well they wait, and so do retries that there is no room for.
+    """
+    rows = tx.read(_EXPIRED, tx.now, room.total)
+    returned = [
+        (number, client_id, lease) for number, client_id, lease, well, _ in rows if not well
+    ]
     if returned:
         tx.write(_RETURN, packed([number for number, _, _ in returned]))
         lanes = LaneChanges()
@@ -108,38 +152,80 @@ def _expired(tx: Transaction, limit: int) -> list[int]:
             lanes.moved(client_id, DeliveryState.IN_FLIGHT, DeliveryState.PENDING)
         lanes.write(tx)
         judge(tx, [(client_id, LeaseId(lease), NOT_SENT) for _, client_id, lease in returned])
-    return [number for number, _, _, well in rows if well]
+    fresh = [number for number, _, _, well, tried in rows if well and not tried]
+    retries = [number for number, _, _, well, tried in rows if well and tried]
+    retries = retries[: max(0, room.retries)]
+    return [*retries, *fresh], len(retries)
 
 
-def _pick(tx: Transaction, limit: int, lease: LeaseId) -> dict[str, list[int]]:
-    """Return the oldest due deliveries of each lane whose turn it is."""
-    if limit <= 0:
+def _pick(tx: Transaction, room: Room, lease: LeaseId) -> _Picked:
+    """Return the oldest due deliveries of each lane whose turn it is.
+
+    Where more of them are retries than there is room for, first attempts take their place, in
+    whichever lane they wait.
+    """
+    if room.total <= 0:
         return {}
-    now, turns = moment(tx.now), [_Turn(*row) for row in tx.read(_LANES, tx.now, limit)]
-    dealt = shares({turn.client_id: turn.room_at(now) for turn in turns}, limit)
-    picked: dict[str, list[int]] = {}
-    for share, group in _by_share(turns, dealt).items():
-        wanted = packed([[turn.client_id, turn.due_until(tx.now)] for turn in group])
-        found = tx.read(_PICK, wanted, share)
-        picked |= {turn.client_id: one for turn, one in zip(group, found, strict=True) if one}
+    turns = _turns(tx, _LANES, room)
+    found = _found(tx, _PICK, turns, room.total)
+    retries = {name: [number for number, tried in lane if tried] for name, lane in found.items()}
+    if sum(map(len, retries.values())) <= room.retries:
+        picked = {name: [number for number, _ in lane] for name, lane in found.items()}
+    else:
+        kept = _dealt_out(retries, room.retries)
+        fresh = _turns(tx, _FRESH_LANES, room, after=kept)
+        left = room.total - sum(map(len, kept.values()))
+        picked = kept | {
+            name: [*kept.get(name, ()), *(number for number, _ in lane)]
+            for name, lane in _found(tx, _PICK_FRESH, fresh, left).items()
+        }
+        turns |= fresh
+    picked = {name: lane for name, lane in picked.items() if lane}
     _started(tx, turns, picked, lease)
     return picked
+
+
+def _dealt_out(retries: Mapping[str, list[int]], most: int) -> _Picked:
+    """Return *most* of the *retries*, dealt out to their lanes in turn."""
+    dealt = shares({name: len(lane) for name, lane in retries.items()}, max(0, most))
+    return {name: lane[: dealt[name]] for name, lane in retries.items()}
+
+
+def _found(tx: Transaction, sql: str, turns: Mapping[str, "_Turn"], limit: int) -> _Found:
+    """Return what each lane has for its share of *limit*."""
+    now = moment(tx.now)
+    dealt = shares({name: turn.room_at(now) for name, turn in turns.items()}, limit)
+    found: _Found = {}
+    for share, names in _by_share(dealt).items():
+        wanted = packed([[name, turns[name].due_until(tx.now)] for name in names])
+        found |= zip(names, tx.read(sql, wanted, share), strict=True)
+    return found
+
+
+def _turns(
+    tx: Transaction, sql: str, room: Room, *, after: Mapping[str, list[int]] | None = None
+) -> dict[str, "_Turn"]:
+    """Return the lanes that can start something *after* what was taken from them."""
+    rows = tx.read(sql, tx.now, room.total, room.per_lane)
+    taken = {name: len(lane) for name, lane in (after or {}).items()}
+    return {name: _Turn(more, breaker, taken.get(name, 0)) for name, more, breaker in rows}
 
 
 class _Turn:
     """A lane whose turn it is: how much room it has, and how it has been doing."""
 
-    __slots__ = ("client_id", "lane", "room")
+    __slots__ = ("lane", "room", "taken")
 
-    def __init__(self, client_id: str, room: int, breaker: str | None) -> None:
-        self.client_id = client_id
+    def __init__(self, room: int, breaker: str | None, taken: int) -> None:
         self.room = room
         self.lane = None if breaker is None else lane_of(breaker)
+        self.taken = taken
 
     def room_at(self, now: datetime) -> int:
         """Return how many may be started: fewer than there is room for where it is not well."""
         allowance = None if self.lane is None else self.lane.allowance(now)
-        return self.room if allowance is None else min(self.room, allowance)
+        room = self.room if allowance is None else min(self.room, allowance)
+        return max(0, room - self.taken)
 
     def due_until(self, now: int) -> int:
         """Return until when a delivery must be due: a probe is made with one that is not, too."""
@@ -147,15 +233,13 @@ class _Turn:
         return ALWAYS if parked else now
 
 
-def _started(
-    tx: Transaction, turns: list[_Turn], picked: Mapping[str, list[int]], lease: LeaseId
-) -> None:
+def _started(tx: Transaction, turns: Mapping[str, _Turn], picked: _Picked, lease: LeaseId) -> None:
     """Note in the lanes that are not well what they start."""
     now = moment(tx.now)
     started = {
-        turn.client_id: turn.lane.started(len(picked[turn.client_id]), now, lease)
-        for turn in turns
-        if turn.lane is not None and turn.client_id in picked
+        name: turn.lane.started(len(picked[name]), now, lease)
+        for name, turn in turns.items()
+        if turn.lane is not None and name in picked
     }
     write_breakers(tx, started)
 
@@ -173,12 +257,12 @@ def shares(rooms: Mapping[str, int], limit: int) -> dict[str, int]:
     return dealt
 
 
-def _by_share(turns: list[_Turn], dealt: Mapping[str, int]) -> dict[int, list[_Turn]]:
+def _by_share(dealt: Mapping[str, int]) -> dict[int, list[str]]:
     """Group lanes by their share, so that one query serves many."""
-    groups: dict[int, list[_Turn]] = defaultdict(list)
-    for turn in turns:
-        if dealt[turn.client_id]:
-            groups[dealt[turn.client_id]].append(turn)
+    groups: dict[int, list[str]] = defaultdict(list)
+    for name, share in dealt.items():
+        if share:
+            groups[share].append(name)
     return groups
 
 

@@ -4,6 +4,9 @@ There is one writer, so a join and a match never overlap; what decides is the or
 commits. ``after_event`` remembers the latest event when an application joined: every later event of
 its session finds it. For the earlier ones ``ends_late_join`` decides, here and at once, and hands
 those that say yes out for matching once more.
+
+A client that the session knows already owes nothing more by joining again, though the session has
+ended since: a repeat of a fact is no new login, for which an OP gives out a new ``sid``.
 """
 
 from collections.abc import Sequence
@@ -12,7 +15,7 @@ from dispatcher.adapters.sqlite.rows import EVENT_COLUMNS, event_number, event_o
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.adapters.sqlite.values import maybe_micros, micros, packed, packed_texts
 from dispatcher.domain.errors import Conflict
-from dispatcher.domain.events import LogoutEvent, Participant, SessionJoined
+from dispatcher.domain.events import LogoutEvent, SessionJoined
 from dispatcher.domain.sessions import ends_late_join
 
 _SUB = "SELECT json_quote(sub) FROM session WHERE sid = ?"
@@ -24,7 +27,7 @@ ON CONFLICT (sid) DO UPDATE SET
     expires_at = coalesce(excluded.expires_at, expires_at),
     kept_from = max(kept_from, excluded.kept_from)
 """
-_KNOWN_CLIENTS = "SELECT json_group_array(client_id) FROM session_client WHERE sid = ?"
+_KNOWN_CLIENTS = "SELECT json_group_object(client_id, sub) FROM session_client WHERE sid = ?"
 _KEEP_CLIENTS = """
 INSERT INTO session_client (sid, client_id, sub, joined_at, after_event)
 SELECT ?1, value ->> 0, value ->> 1, ?2, (SELECT coalesce(max(number), 0) FROM event)
@@ -72,16 +75,18 @@ def _keep_session(tx: Transaction, joined: SessionJoined) -> None:
 
 
 def _keep_clients(tx: Transaction, joined: SessionJoined) -> list[str]:
-    """Keep who joined; return those that were not in the session before."""
-    known = set(tx.read(_KNOWN_CLIENTS, joined.sid))
-    subs = {client.client_id: _sub_for(client, joined) for client in joined.clients}
+    """Keep who joined; return those that were not in the session before.
+
+    Who is named without a ``sub`` keeps the one that it is known to have.
+    """
+    known: dict[str, str] = tx.read(_KNOWN_CLIENTS, joined.sid)
+    subs = {
+        client.client_id: client.sub or known.get(client.client_id) or joined.sub
+        for client in joined.clients
+    }
     joined_at = micros(joined.occurred_at or joined.received_at)
     tx.write(_KEEP_CLIENTS, joined.sid, joined_at, packed(list(subs.items())))
     return [client_id for client_id in subs if client_id not in known]
-
-
-def _sub_for(client: Participant, joined: SessionJoined) -> str:
-    return client.sub or joined.sub
 
 
 def _end_late(tx: Transaction, joined: SessionJoined, added: Sequence[str]) -> None:

@@ -60,6 +60,9 @@ _SUPERSEDED = """
 SELECT json_group_array(json_array(older.number, older.client_id))
 FROM delivery AS newer CROSS JOIN delivery AS older
     ON older.client_id = newer.client_id AND older.sub IS newer.sub AND older.uri = newer.uri
+CROSS JOIN event AS later ON later.number = newer.event
+CROSS JOIN event AS earlier ON earlier.number = older.event
+    AND earlier.initiator = later.initiator
 WHERE newer.number > ? AND newer.sid IS NULL AND newer.state = 'pending'
     AND older.sid IS NULL AND older.settled_at IS NULL AND older.state = 'pending'
     AND older.event < newer.event
@@ -164,7 +167,11 @@ def _row_of(event: int, new: NewDelivery) -> list[object]:
 
 
 def _supersede(tx: Transaction, latest: int, lanes: LaneChanges) -> None:
-    """Cancel what a newer user-wide delivery to the same URI says as well."""
+    """Cancel what a newer user-wide delivery to the same URI says as well.
+
+    Of the same initiator alone: of two, the application may drop the newer one's before it is sent,
+    and would then hear of neither.
+    """
     older = tx.read(_SUPERSEDED, latest)
     if not older:
         return

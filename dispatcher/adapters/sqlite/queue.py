@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from dispatcher.adapters.sqlite.breakers import pause, resume
-from dispatcher.adapters.sqlite.claims import Loan, claim
+from dispatcher.adapters.sqlite.claims import Loan, Room, claim
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.intake import accept
 from dispatcher.adapters.sqlite.matching import match
+from dispatcher.adapters.sqlite.opening import keep_time
 from dispatcher.adapters.sqlite.pruning import prune
 from dispatcher.adapters.sqlite.settlements import settle
-from dispatcher.adapters.sqlite.values import micros, micros_of
+from dispatcher.adapters.sqlite.transactions import Transaction
+from dispatcher.adapters.sqlite.values import ALWAYS, micros, micros_of
 from dispatcher.domain.deliveries import Delivery
 from dispatcher.domain.errors import DiskReserve
 from dispatcher.domain.events import ClientId, Intake, Receipt
@@ -30,11 +32,23 @@ class SqliteQueue(Door):
         """Match up to *limit* events that are due, oldest first, and store what they owe."""
         return await self._engine.writer.run(lambda tx: match(tx, limit, matcher))
 
-    async def claim(self, limit: int, *, lease: timedelta) -> Sequence[Delivery]:
+    async def claim(
+        self,
+        limit: int,
+        *,
+        lease: timedelta,
+        retries: int | None = None,
+        per_lane: int | None = None,
+    ) -> Sequence[Delivery]:
         """Lend out up to *limit* due deliveries; the lease begins when they are taken."""
         number, span = next(self._engine.leases), micros_of(lease)
+        room = Room(
+            total=limit,
+            retries=limit if retries is None else retries,
+            per_lane=ALWAYS if per_lane is None else per_lane,
+        )
         return await self._engine.writer.run(
-            lambda tx: claim(tx, limit, Loan(number, tx.now + span))
+            lambda tx: claim(tx, room, Loan(number, tx.now + span))
         )
 
     async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
@@ -56,4 +70,10 @@ class SqliteQueue(Door):
     async def prune(self, retention: Retention) -> int:
         """Forget a bite of what is over and older than its retention; return how much went."""
         wall = micros(self._engine.clock.now())
-        return await self._engine.writer.run(lambda tx: prune(tx, retention, wall))
+        return await self._engine.writer.run(lambda tx: _tidied(tx, retention, wall))
+
+
+def _tidied(tx: Transaction, retention: Retention, wall: int) -> int:
+    # Now and then is enough for the next boot to know what the clock has shown.
+    keep_time(tx)
+    return prune(tx, retention, wall)

@@ -1,6 +1,6 @@
 """The door ``Registry``: applications, sources, and who may call the management API."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from dispatcher.adapters.sqlite.breakers import forget
 from dispatcher.adapters.sqlite.engine import Door
@@ -43,12 +43,19 @@ INSERT OR REPLACE INTO management_client (client_id, secret_hash, scopes) VALUES
 _CLIENT = """
 SELECT json_array(client_id, secret_hash, scopes) FROM management_client WHERE client_id = ?
 """
+_SCOPES = "SELECT json_quote(scopes) FROM management_client WHERE client_id = ?"
+_OTHER_CLIENTS = """
+SELECT json_group_array(client_id ORDER BY client_id) FROM management_client
+WHERE client_id NOT IN (SELECT value FROM json_each(?))
+"""
+_FORGET_TOKENS = "DELETE FROM access_token WHERE client_id = ?"
 _FORGET_EXPIRED = "DELETE FROM access_token WHERE expires_at <= ?"
 _GRANT = """
 INSERT OR REPLACE INTO access_token (hash, client_id, scopes, expires_at) VALUES (?, ?, ?, ?)
 """
 _ACCESS = """
-SELECT json_array(client_id, scopes, expires_at) FROM access_token
+SELECT json_array(client_id, token.scopes, expires_at, client.scopes)
+FROM access_token AS token CROSS JOIN management_client AS client USING (client_id)
 WHERE hash = ? AND expires_at > ?
 """
 
@@ -83,9 +90,16 @@ class SqliteRegistry(Door):
         await self._run(lambda tx: _put_source(tx, source, self._engine.seal))
 
     async def put_management_client(self, client: ManagementClient) -> None:
-        """Create or replace *client*."""
-        row = (client.client_id, client.secret_hash, _scopes_row(client.scopes))
-        await self._run(lambda tx: tx.write(_PUT_CLIENT, *row))
+        """Create or replace *client*; where its scopes are others, its access tokens are forgotten.
+
+        Another hash takes no token away: one and the same secret is hashed anew at each start, and
+        nothing here tells it from another secret. Its tokens live until they expire.
+        """
+        await self._run(lambda tx: _put_client(tx, client))
+
+    async def keep_management_clients(self, names: Collection[ClientId]) -> Sequence[ClientId]:
+        """Forget every management client not named; return them. Their tokens open nothing more."""
+        return await self._engine.writer.run(lambda tx: _keep_clients(tx, names))
 
     async def management_client(self, client_id: ClientId) -> ManagementClient | None:
         """Return the management client of that name."""
@@ -96,7 +110,7 @@ class SqliteRegistry(Door):
         await self._run(lambda tx: _grant(tx, token_hash, access, self._wall()))
 
     async def access(self, token_hash: str) -> Access | None:
-        """Return what the access token of that hash allows, unless it has expired."""
+        """Return what the access token of that hash allows, and its client may still do."""
         now = self._wall()
         return await self._engine.readers.run(lambda reading: _access(reading, token_hash, now))
 
@@ -161,6 +175,21 @@ def _put_source(tx: Transaction, source: Source, seal: Seal) -> None:
     tx.books = tx.books.with_source(source_of(name, record, secrets))
 
 
+def _put_client(tx: Transaction, client: ManagementClient) -> None:
+    scopes = _scopes_row(client.scopes)
+    if tx.read(_SCOPES, client.client_id) != scopes:
+        # Else a client or scope that was taken away and comes back would let the old tokens in.
+        tx.write(_FORGET_TOKENS, client.client_id)
+    tx.write(_PUT_CLIENT, client.client_id, client.secret_hash, scopes)
+
+
+def _keep_clients(tx: Transaction, names: Collection[ClientId]) -> list[ClientId]:
+    gone = [ClientId(name) for name in tx.read(_OTHER_CLIENTS, packed([*names]))]
+    for name in gone:
+        tx.write("DELETE FROM management_client WHERE client_id = ?", name)
+    return gone
+
+
 def _client(reading: Reading, client_id: ClientId) -> ManagementClient | None:
     row = reading.read(_CLIENT, client_id)
     if row is None:
@@ -180,7 +209,13 @@ def _access(reading: Reading, token_hash: str, now: int) -> Access | None:
     row = reading.read(_ACCESS, token_hash, now)
     if row is None:
         return None
-    return Access(client_id=ClientId(row[0]), scopes=_scopes_of(row[1]), expires_at=moment(row[2]))
+    client_id, granted, expires_at, allowed = row
+    return Access(
+        client_id=ClientId(client_id),
+        # A token that was granted while its client's record changed may have been told too much.
+        scopes=_scopes_of(granted) & _scopes_of(allowed),
+        expires_at=moment(expires_at),
+    )
 
 
 def _scopes_row(scopes: frozenset[Scope]) -> str:

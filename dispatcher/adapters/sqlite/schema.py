@@ -185,5 +185,10 @@ CREATE TABLE key_ring (
 ) STRICT;
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+_FIRST_ATTEMPTS_AND_TIME = """
+ALTER TABLE meta ADD COLUMN steady_at INTEGER;  -- what the steady clock showed last
+CREATE INDEX delivery_fresh ON delivery (client_id, due_at) WHERE state = 'pending' AND tries = 0;
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _FIRST_ATTEMPTS_AND_TIME)
 """Step *n* (from 0) takes a store from version *n* to *n* + 1."""

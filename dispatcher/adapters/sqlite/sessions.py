@@ -7,17 +7,28 @@ from typing import Any
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.readers import Reading
 from dispatcher.adapters.sqlite.rows import event_id
-from dispatcher.adapters.sqlite.values import maybe_moment, moment, packed, unpacked
+from dispatcher.adapters.sqlite.values import (
+    ALWAYS,
+    maybe_moment,
+    micros,
+    moment,
+    packed,
+    unpacked,
+)
 from dispatcher.domain.events import NO_METADATA, Sid, Sub
+from dispatcher.domain.ledger import MOST_PER_PAGE
 from dispatcher.domain.sessions import Joined, Session
+from dispatcher.ports import SessionPlace
 
 _COLUMNS = "sid, sub, session_metadata, created_at, expires_at, ended_at, ended_by"
 _SESSION = f"""
 SELECT json_group_array(json_array({_COLUMNS})) FROM session WHERE sid = ?
 """  # noqa: S608 - a constant list of columns
 _SESSIONS_OF = f"""
-SELECT json_group_array(json_array({_COLUMNS}) ORDER BY created_at DESC, sid) FROM session
-WHERE sub = ?
+SELECT json_group_array(json_array({_COLUMNS}) ORDER BY created_at DESC, sid) FROM (
+    SELECT * FROM session
+    WHERE sub = ?1 AND (created_at < ?2 OR created_at = ?2 AND sid > ?3)
+    ORDER BY created_at DESC, sid LIMIT ?4)
 """  # noqa: S608 - a constant list of columns
 _CLIENTS = """
 SELECT json_group_array(json_array(client_id, sid, sub, joined_at) ORDER BY joined_at, client_id)
@@ -33,13 +44,18 @@ class SqliteSessions(Door):
         found = await self._engine.readers.run(lambda reading: _sessions(reading, _SESSION, sid))
         return found[0] if found else None
 
-    async def sessions_of(self, sub: Sub) -> Sequence[Session]:
-        """Return the sessions of one user, newest first."""
-        return await self._engine.readers.run(lambda reading: _sessions(reading, _SESSIONS_OF, sub))
+    async def sessions_of(
+        self, sub: Sub, *, after: SessionPlace | None = None, take: int = MOST_PER_PAGE
+    ) -> Sequence[Session]:
+        """Return the sessions of one user, newest first, those past *after*."""
+        at, sid = (ALWAYS, "") if after is None else (micros(after.created_at), after.sid)
+        return await self._engine.readers.run(
+            lambda reading: _sessions(reading, _SESSIONS_OF, sub, at, sid, take)
+        )
 
 
-def _sessions(reading: Reading, sql: str, wanted: str) -> list[Session]:
-    rows = reading.read(sql, wanted)
+def _sessions(reading: Reading, sql: str, *wanted: str | int) -> list[Session]:
+    rows = reading.read(sql, *wanted)
     clients: dict[str, list[Joined]] = defaultdict(list)
     for client_id, sid, sub, joined_at in reading.read(_CLIENTS, packed([row[0] for row in rows])):
         clients[sid].append(Joined(client_id, sid, sub, moment(joined_at)))

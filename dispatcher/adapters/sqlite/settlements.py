@@ -96,7 +96,7 @@ def _held(tx: Transaction, keys: Sequence[_Key]) -> dict[_Key, _Held]:
     return {(number, lease): _Held(number, *row) for number, lease, *row in rows}
 
 
-def _ended(settled: Settled) -> Outcome:
+def _ended(settled: Settled) -> Outcome | None:
     return NOT_SENT if settled.attempt is None else settled.attempt.outcome
 
 

@@ -23,6 +23,7 @@ def words(text: str) -> list[str]:
 NEVER_VECTORS = words("""
     0.0.0.0 0.1.2.3 169.254.169.254 169.254.170.2 168.63.129.16 100.100.100.200 224.0.0.1
     239.255.255.255 :: fe80::1 febf::1 fd00:ec2::254 ff02::1 ff0e::1 ::ffff:169.254.169.254
+    fd00:ec2::23 fd20:ce::254 fd00:42::42 192.0.0.192
     ::ffff:a9fe:a9fe fe80::1%eth0 64:ff9b::a9fe:a9fe 64:ff9b:1::a9fe:a9fe ::169.254.169.254
     ::ffff:0:169.254.169.254 2002:a9fe:a9fe::1 2001:0:4136:e378:8000:63bf:5601:5601
 """)
@@ -140,7 +141,7 @@ def test_allow_lists_open_what_they_name() -> None:
     assert policy.objection(canonical("127.0.0.1")) is not None
     assert policy.objection(canonical("127.0.0.1"), allow=own) is None
     assert policy.objection(canonical("fd00:ec2::254"), allow=own) is not None
-    assert policy.objection(canonical("fd00:ec2::253"), allow=own) is None
+    assert policy.objection(canonical("fd00:ec3::253"), allow=own) is None
 
 
 def test_settings_are_read() -> None:

@@ -1,8 +1,10 @@
 """The address guard: what was judged is what is dialled, and nothing else ever is."""
 
 import asyncio
+import errno
+import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, ip_network
 
 import pytest
@@ -12,7 +14,14 @@ from hypothesis import strategies as st
 from dispatcher.adapters.egress import EgressPolicy, HttpSender, Resolver
 from dispatcher.adapters.egress.addresses import CLOSED, NEVER
 from dispatcher.adapters.egress.guard import dial_literal
-from dispatcher.domain.deliveries import Acknowledged, Cause, Outcome, Refused, Unreachable
+from dispatcher.domain.deliveries import (
+    Acknowledged,
+    Cause,
+    Outcome,
+    Refused,
+    Unreachable,
+    Withheld,
+)
 from tests.adapters.egress.conftest import (
     LOOPBACK,
     NOW,
@@ -67,6 +76,88 @@ async def test_one_forbidden_address_forbids_the_name(
 
     assert cause(outcome) is Cause.BLOCKED
     assert recorder.dialled == []
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("127.8.9.1", "loopback"),
+        ("::1", "loopback"),
+        ("0.0.0.0", "unspecified"),  # noqa: S104 - nothing is bound here
+        ("169.254.169.254", "link-local"),
+        ("fe80::7", "link-local"),
+        ("224.0.0.251", "multicast"),
+        ("10.20.30.40", "private"),
+        ("fd00:1234::9", "private"),
+        ("100.64.3.2", "reserved"),
+        ("64:ff9b::a14:1e28", "reserved"),
+    ],
+)
+async def test_a_name_does_not_tell_what_it_stands_for(
+    make_sender: Factory, address: str, kind: str
+) -> None:
+    """Whoever registers a name learns of the address behind it only of what kind it is."""
+    resolver = Resolver(lambda _: [address])
+    sender = make_sender(HTTP, dial=DialRecorder(), resolver=resolver)
+
+    outcome = await post(sender, "http://rp.test/")
+
+    told = Unreachable(cause=Cause.BLOCKED, detail=f"an address that is not allowed ({kind})")
+    assert outcome == told
+
+
+def failing(**numbers: int) -> Callable[[str, int], Awaitable[socket.socket]]:
+    """Return a dial that fails at each address, by its last part, with one of errno's *numbers*."""
+
+    async def dial(address: str, _: int) -> socket.socket:
+        number = numbers["a" + address.rpartition(".")[2]]
+        raise OSError(number, os.strerror(number))
+
+    return dial
+
+
+OURS = [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL]
+EXHAUSTION = OURS[:-1]
+TWO = Resolver(lambda _: ["127.0.0.1", "127.0.0.2"])
+
+
+@pytest.mark.parametrize("number", OURS, ids=errno.errorcode.__getitem__)
+async def test_what_we_have_run_out_of_is_no_fault_of_an_application(
+    make_sender: Factory, number: int
+) -> None:
+    """A fault of ours when dialling keeps the token back, and is charged to nobody."""
+    sender = make_sender(dial=failing(a1=number))
+
+    outcome = await post(sender, "http://rp.test/")
+
+    assert outcome == Withheld(cause=Cause.INTERNAL, detail=os.strerror(number))
+
+
+@pytest.mark.parametrize("number", EXHAUSTION, ids=errno.errorcode.__getitem__)
+async def test_where_we_have_run_out_nothing_else_is_blamed(
+    make_sender: Factory, number: int
+) -> None:
+    """What another address would have said is not known, so that nothing is made of it."""
+    dial = failing(a1=number, a2=errno.ECONNREFUSED)
+
+    outcome = await post(make_sender(dial=dial, resolver=TWO), "http://rp.test/")
+
+    assert isinstance(outcome, Withheld)
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+async def test_no_way_to_one_address_excuses_no_other(
+    make_sender: Factory,
+    ours_first: bool,  # noqa: FBT001 - a parameter of the test's table
+) -> None:
+    """Where a host without IPv6 can dial only one of two addresses, that one's refusal counts."""
+    numbers = [errno.EADDRNOTAVAIL, errno.ECONNREFUSED]
+    first, second = numbers if ours_first else reversed(numbers)
+    sender = make_sender(dial=failing(a1=first, a2=second), resolver=TWO)
+
+    outcome = await post(sender, "http://rp.test/")
+
+    assert cause(outcome) is Cause.CONNECT
 
 
 async def test_open_addresses_are_dialled_in_order(make_sender: Factory) -> None:
@@ -195,7 +286,8 @@ async def test_where_the_socket_ended_up_has_the_last_word(make_sender: Factory)
     async with RpServer(answers(200)) as rp:
         outcome = await post(sender, rp.uri(host="rp.test"))
 
-        assert cause(outcome) is Cause.BLOCKED
+        assert isinstance(outcome, Unreachable)
+        assert (outcome.cause, "127." in outcome.detail) == (Cause.BLOCKED, False)
         assert rp.requests == []
 
 

@@ -1,6 +1,7 @@
 """Names to addresses: one question at a time, remembered for a while, and nobody held up."""
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from dispatcher.adapters.egress.resolver import (
     Resolver,
     system_resolve,
 )
-from dispatcher.domain.deliveries import Cause
+from dispatcher.domain.deliveries import Cause, Unreachable, Withheld
 from tests.adapters.egress.conftest import Stopwatch, until
 
 BUDGET = 0.1
@@ -123,6 +124,40 @@ async def test_a_refusal_is_not_bridged(names: NameServer) -> None:
     assert (first.cause, first.detail) == (Cause.DNS, "Name or service not known")
     assert second.cause is Cause.DNS
     assert names.asked == ["nx.test", "nx.test"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        socket.gaierror(socket.EAI_SYSTEM, "System error"),
+        socket.gaierror(socket.EAI_MEMORY, "Memory allocation failure"),
+        OSError(errno.EMFILE, "Too many open files"),  # how the standard library has EAI_SYSTEM
+    ],
+    ids=repr,
+)
+async def test_a_fault_of_our_system_says_nothing_of_the_name(error: OSError) -> None:
+    """Where no question could be asked the name is not blamed for the lack of an answer."""
+
+    def failing(_: str) -> Sequence[str]:
+        """Fail."""
+        raise error
+
+    found = await failure(Resolver(failing), "rp.test")
+
+    assert found.outcome() == Withheld(cause=Cause.INTERNAL, detail=str(error.strerror))
+
+
+@pytest.mark.parametrize("number", [socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL])
+async def test_a_name_servers_answer_is_the_names(number: int) -> None:
+    """What a name server says, or does not say, is charged to the name."""
+
+    def failing(_: str) -> Sequence[str]:
+        """Fail."""
+        raise socket.gaierror(number, "said so")
+
+    found = await failure(Resolver(failing), "rp.test")
+
+    assert found.outcome() == Unreachable(cause=Cause.DNS, detail="said so")
 
 
 async def test_nobody_waits_longer_than_the_budget(names: NameServer) -> None:
