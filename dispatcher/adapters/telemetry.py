@@ -248,6 +248,8 @@ def _details(attempt: Attempt) -> dict[str, object]:
         details["cause"] = outcome.cause.value
         if outcome.cause is not Cause.STATUS and outcome.detail:
             details["detail"] = outcome.detail
+    if isinstance(outcome, Acknowledged) and outcome.flagged:
+        details["flagged"] = True  # a 2xx that the specification does not name
     if not isinstance(outcome, Withheld) and outcome.status is not None:
         details["status"] = outcome.status
     return details

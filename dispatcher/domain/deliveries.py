@@ -95,7 +95,6 @@ class Cause(StrEnum):
     PROTOCOL = "protocol"
     STALE = "stale"
     """A kept connection had ended meanwhile, which tells nothing of the application."""
-    STORE = "store"
     SIGNER = "signer"
     LEASE = "lease"
     INTERNAL = "internal"

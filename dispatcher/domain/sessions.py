@@ -7,7 +7,7 @@ always comes after the expiry.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from dispatcher.domain.events import (
     NO_METADATA,
@@ -69,10 +69,3 @@ def ends_late_join(event: LogoutEvent, join: SessionJoined) -> bool:
     if event.sub != join.sub or join.sid in event.except_sids:
         return False
     return join.occurred_at is not None and join.occurred_at < event.ended_at
-
-
-def kept_until(session: Session, *, retention: timedelta) -> datetime:
-    """When the registry may forget *session*."""
-    latest = max((joined.joined_at for joined in session.clients), default=session.created_at)
-    known = [latest, session.expires_at, session.ended_at]
-    return max(moment for moment in known if moment is not None) + retention

@@ -159,6 +159,11 @@ def moved(move: Move, reason: Reason | None = None) -> Settled:
 OUTCOMES: list[tuple[Outcome, str, dict[str, object]]] = [
     (Acknowledged(status=200), "info", {"outcome": "acknowledged", "status": 200}),
     (
+        Acknowledged(status=202, flagged=True),
+        "info",
+        {"outcome": "acknowledged", "status": 202, "flagged": True},
+    ),
+    (
         Refused(status=400, excerpt=b"KANARI-body"),
         "warning",
         {"outcome": "refused", "status": 400},
@@ -332,7 +337,7 @@ def test_attempts_are_counted(telemetry: Telemetry) -> None:
 
     samples = samples_of(telemetry)
 
-    assert samples["dispatcher_attempts_total", "shop", "acknowledged"] == 1
+    assert samples["dispatcher_attempts_total", "shop", "acknowledged"] == 2
     assert samples["dispatcher_attempts_total", "shop", "unreachable"] == 2
     assert samples["dispatcher_attempts_unreachable_total", "status"] == 1
     assert samples["dispatcher_attempts_unreachable_total", "dns"] == 1

@@ -23,7 +23,7 @@ from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState
 from dispatcher.domain.ledger import DeliveryFilter
 from dispatcher.ports import Settled
 from keys import Seal
-from tests.contract.conftest import MASTER_KEY
+from tests.conftest import MASTER_KEY
 from tests.contract.steps import LEASE, claim, match_all
 from tests.contract.stores import STORES, Opener, Store
 from tests.kit.builders import (

@@ -12,7 +12,7 @@ import pytest
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.domain.events import Receipt
 from keys import Seal
-from tests.contract.conftest import MASTER_KEY
+from tests.conftest import MASTER_KEY
 from tests.contract.steps import claim, match_all, owe, records, register
 from tests.contract.stores import STORES, Opener, Reopen, Store
 from tests.kit.builders import a_join, an_application, an_event, put_off
@@ -74,7 +74,7 @@ ACCEPT_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
 from keys import Seal
-from tests.contract.conftest import MASTER_KEY
+from tests.conftest import MASTER_KEY
 from tests.contract.stores import STORES
 from tests.kit.builders import an_event
 from tests.kit.clock import FakeClock

@@ -1,14 +1,13 @@
 """The session registry: who joined what, and for how long it is remembered."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.domain.events import Sid, Sub
-from dispatcher.domain.sessions import Session, ends_late_join, kept_until
-from tests.domain.builders import HOUR, MINUTE, NOW, a_join, an_event, joined
+from dispatcher.domain.sessions import ends_late_join
+from tests.domain.builders import HOUR, MINUTE, NOW, a_join, an_event
 
 
 def test_the_end_of_a_session_ends_every_later_join_of_it() -> None:
@@ -49,38 +48,3 @@ def test_a_user_wide_end_leaves_others_be() -> None:
 
 
 _MOMENTS = st.integers(0, 100).map(lambda hours: NOW + hours * HOUR)
-
-
-@given(
-    st.lists(_MOMENTS, max_size=3),
-    st.none() | _MOMENTS,
-    st.none() | _MOMENTS,
-    st.integers(0, 60).map(lambda days: timedelta(days=days)),
-)
-def test_a_session_is_kept_after_the_latest_that_is_known_of_it(
-    joins: list[datetime],
-    expires_at: datetime | None,
-    ended_at: datetime | None,
-    retention: timedelta,
-) -> None:
-    """A session is kept until the latest of expiry, last join and end, plus its retention."""
-    session = Session(
-        sid=Sid("s1"),
-        sub=Sub("ann"),
-        clients=tuple(joined("shop", at=at) for at in joins),
-        created_at=NOW,
-        expires_at=expires_at,
-        ended_at=ended_at,
-    )
-
-    kept = kept_until(session, retention=retention)
-
-    moments = [*joins, *(one for one in (expires_at, ended_at) if one is not None)]
-    assert kept == max([NOW, *moments]) + retention
-
-
-def test_a_session_that_nobody_joined_is_kept_from_its_creation() -> None:
-    """A session without joins, expiry or end is kept for its retention from when it began."""
-    session = Session(sid=Sid("s1"), sub=Sub("ann"), clients=(), created_at=NOW)
-
-    assert kept_until(session, retention=HOUR) == NOW + HOUR

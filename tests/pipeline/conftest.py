@@ -1,7 +1,6 @@
 """The work on a real store, with a real vault and a real way out to servers on loopback."""
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,36 +10,10 @@ from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.vault import VaultSigner
 from keys import Seal, SigningKey, Vault
 from tests.kit.clock import NOON, FakeClock
-from tests.kit.folders import a_folder
 from tests.kit.telemetry import RecordingTelemetry
 from tests.pipeline.stage import Stage
 
 LOOPBACK = EgressPolicy.from_text("public", ["127.0.0.0/8"], allow_http=True)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio, as the service does."""
-    return "asyncio"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """Return a clock that stands at noon."""
-    return FakeClock()
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Return an empty folder."""
-    with a_folder() as folder:
-        yield folder
-
-
-@pytest.fixture
-def seal() -> Seal:
-    """Make a seal with a random master key."""
-    return Seal([os.urandom(32)])
 
 
 @pytest.fixture(scope="session")

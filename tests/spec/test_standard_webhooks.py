@@ -50,13 +50,18 @@ def test_another_event_under_the_same_id_is_refused(stage: Stage) -> None:
 
 def test_one_right_signature_is_enough(stage: Stage) -> None:
     """A sender that is changing its secret signs with both, and is accepted in any order."""
-    body = an_event()
-    signed = stage.signed(body, webhook_id="msg_rotating")
+    body, moment = an_event(), datetime.now(UTC)
+    signed = stage.signed(body, webhook_id="msg_rotating", at=moment)
     right, wrong = signed["webhook-signature"], f"v1,{'A' * 43}="
     many = (f"{wrong} {right}", f"{right} {wrong}", f"v1a,{'B' * 86}== v2,x {wrong} {right}")
 
     answers = [
-        stage.posts(body, webhook_id="msg_rotating", headers={"webhook-signature": offered})
+        stage.posts(
+            body,
+            webhook_id="msg_rotating",
+            at=moment,
+            headers={"webhook-signature": offered},
+        )
         for offered in many
     ]
 

@@ -25,12 +25,6 @@ SOURCES = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio, as the server does."""
-    return "asyncio"
-
-
 @pytest.fixture(scope="session")
 def signing_key() -> SigningKey:
     """Make one key, of the kind that is quickly made."""
