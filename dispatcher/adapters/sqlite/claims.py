@@ -6,7 +6,7 @@ First attempts have an index of their own, which is asked only where no more ret
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,13 +19,13 @@ from dispatcher.adapters.sqlite.values import ALWAYS, moment, packed
 from dispatcher.domain.deliveries import Delivery, DeliveryState, LeaseId
 from dispatcher.domain.lanes import LaneState
 
-_EXPIRED = """
-SELECT json_group_array(json_array(number, client_id, lease, breaker IS NULL, tries > 0)) FROM (
-    SELECT number, delivery.client_id, lease, breaker, tries
+_EXPIRED = f"""
+SELECT json_group_array(json_array({CLAIMED_COLUMNS}, lease, breaker IS NULL)) FROM (
+    SELECT delivery.*, breaker
     FROM delivery LEFT JOIN lane ON lane.client_id = delivery.client_id
     WHERE delivery.state = 'in_flight' AND lease_until <= ?
     ORDER BY lease_until LIMIT ?)
-"""
+"""  # noqa: S608 - a constant list of columns
 _RETURN = """
 UPDATE delivery SET state = 'pending', lease = NULL, lease_until = NULL
 WHERE number IN (SELECT value FROM json_each(?))
@@ -64,27 +64,23 @@ SELECT json_group_array(json_array(client_id, room, breaker)) FROM (
     ORDER BY served, next_due_at LIMIT ?2)
 """
 """Those of these lanes that have a first attempt to make."""
-_PICK = """
-SELECT json_group_array(json((SELECT json_group_array(json_array(number, tries > 0)) FROM (
-    SELECT number, tries FROM delivery
+_PICK = f"""
+SELECT json_group_array(json((SELECT json_group_array(json_array({CLAIMED_COLUMNS})) FROM (
+    SELECT * FROM delivery
     WHERE client_id = lane.value ->> 0 AND state = 'pending' AND due_at <= lane.value ->> 1
     ORDER BY due_at LIMIT ?2)))) FROM json_each(?1) AS lane
-"""
-_PICK_FRESH = """
-SELECT json_group_array(json((SELECT json_group_array(json_array(number, 0)) FROM (
-    SELECT number FROM delivery INDEXED BY delivery_fresh
+"""  # noqa: S608 - a constant list of columns
+_PICK_FRESH = f"""
+SELECT json_group_array(json((SELECT json_group_array(json_array({CLAIMED_COLUMNS})) FROM (
+    SELECT * FROM delivery INDEXED BY delivery_fresh
     WHERE client_id = lane.value ->> 0 AND state = 'pending' AND tries = 0
         AND due_at <= lane.value ->> 1
     ORDER BY due_at LIMIT ?2)))) FROM json_each(?1) AS lane
-"""
+"""  # noqa: S608 - a constant list of columns
 _LEND = """
 UPDATE delivery SET state = 'in_flight', lease = ?2, lease_until = ?3
 WHERE number IN (SELECT value FROM json_each(?1))
 """
-_LENT = f"""
-SELECT json_group_array(json_array({CLAIMED_COLUMNS})) FROM json_each(?) AS wanted
-CROSS JOIN delivery ON delivery.number = wanted.value
-"""  # noqa: S608 - a constant list of columns
 _TOLD = """
 SELECT json_group_array(json_array(event.number, wanted.value ->> 1, event.initiator,
     iif(event.sid IS NULL, coalesce(event.occurred_at, event.received_at), NULL),
@@ -112,50 +108,59 @@ class Room:
     per_lane: int
 
 
-_Picked = dict[str, list[int]]
-"""The numbers of the deliveries that are taken from each lane."""
-_Found = dict[str, list[tuple[int, int]]]
-"""What lanes have: the number of each delivery, and whether it was tried before."""
+_Row = list[Any]
+"""A delivery as ``CLAIMED_COLUMNS`` has it."""
+_Picked = dict[str, list[_Row]]
+"""The deliveries that are found in, or taken from, each lane."""
+_TRIES = CLAIMED_COLUMNS.split(", ").index("tries")
 
 
 def claim(tx: Transaction, room: Room, loan: Loan) -> list[Delivery]:
     """Lend what there is *room* for: those whose lease ran out, then those that are due."""
     tx.change_dues()
-    expired, tried = _expired(tx, room)
-    left = replace(room, total=room.total - len(expired), retries=room.retries - tried)
+    expired = _expired(tx, room)
+    retries = sum(map(_was_tried, expired))
+    left = replace(room, total=room.total - len(expired), retries=room.retries - retries)
     picked = _pick(tx, left, LeaseId(loan.lease))
-    numbers = [*expired, *(number for lane in picked.values() for number in lane)]
-    if not numbers:
+    rows = [*expired, *(row for lane in picked.values() for row in lane)]
+    if not rows:
         return []
-    wanted = packed(numbers)
-    tx.write(_LEND, wanted, loan.lease, loan.until)
+    tx.write(_LEND, packed([number for number, *_ in rows]), loan.lease, loan.until)
     lanes = LaneChanges()
     for client_id, lane in picked.items():
         lanes.moved(client_id, DeliveryState.PENDING, DeliveryState.IN_FLIGHT, len(lane))
     lanes.write(tx, served=loan.lease)
-    return _lent(tx, wanted, loan)
+    return _lent(tx, rows, loan)
 
 
-def _expired(tx: Transaction, room: Room) -> tuple[list[int], int]:
-    """Return those whose lease ran out, to be lent again, and how many of them were tried before.
+def _was_tried(row: _Row) -> bool:
+    tries: int = row[_TRIES]
+    return tries > 0
+
+
+def _expired(tx: Transaction, room: Room) -> list[_Row]:
+    """Return those whose lease ran out, to be lent again.
 
     In a lane that is not well they wait, and so do retries that there is no room for.
     """
-    rows = tx.read(_EXPIRED, tx.now, room.total)
-    returned = [
-        (number, client_id, lease) for number, client_id, lease, well, _ in rows if not well
-    ]
-    if returned:
-        tx.write(_RETURN, packed([number for number, _, _ in returned]))
-        lanes = LaneChanges()
-        for _, client_id, _ in returned:
-            lanes.moved(client_id, DeliveryState.IN_FLIGHT, DeliveryState.PENDING)
-        lanes.write(tx)
-        judge(tx, [(client_id, LeaseId(lease), NOT_SENT) for _, client_id, lease in returned])
-    fresh = [number for number, _, _, well, tried in rows if well and not tried]
-    retries = [number for number, _, _, well, tried in rows if well and tried]
-    retries = retries[: max(0, room.retries)]
-    return [*retries, *fresh], len(retries)
+    found = tx.read(_EXPIRED, tx.now, room.total)
+    _give_back(tx, [(row, LeaseId(lease)) for *row, lease, well in found if not well])
+    rows = [row for *row, _, well in found if well]
+    fresh = [row for row in rows if not _was_tried(row)]
+    retries = [row for row in rows if _was_tried(row)]
+    return [*retries[: max(0, room.retries)], *fresh]
+
+
+def _give_back(tx: Transaction, lost: Sequence[tuple[_Row, LeaseId]]) -> None:
+    """Let deliveries wait whose lease was lost, each with its lane."""
+    if not lost:
+        return
+    tx.write(_RETURN, packed([number for (number, *_), _ in lost]))
+    lanes = LaneChanges()
+    for (_, _, client_id, *_), _ in lost:
+        lanes.moved(client_id, DeliveryState.IN_FLIGHT, DeliveryState.PENDING)
+    lanes.write(tx)
+    judge(tx, [(client_id, lease, NOT_SENT) for (_, _, client_id, *_), lease in lost])
 
 
 def _pick(tx: Transaction, room: Room, lease: LeaseId) -> _Picked:
@@ -167,16 +172,14 @@ def _pick(tx: Transaction, room: Room, lease: LeaseId) -> _Picked:
     if room.total <= 0:
         return {}
     turns = _turns(tx, _LANES, room)
-    found = _found(tx, _PICK, turns, room.total)
-    retries = {name: [number for number, tried in lane if tried] for name, lane in found.items()}
-    if sum(map(len, retries.values())) <= room.retries:
-        picked = {name: [number for number, _ in lane] for name, lane in found.items()}
-    else:
+    picked = _found(tx, _PICK, turns, room.total)
+    retries = {name: [*filter(_was_tried, lane)] for name, lane in picked.items()}
+    if sum(map(len, retries.values())) > room.retries:
         kept = _dealt_out(retries, room.retries)
         fresh = _turns(tx, _FRESH_LANES, room, after=kept)
         left = room.total - sum(map(len, kept.values()))
         picked = kept | {
-            name: [*kept.get(name, ()), *(number for number, _ in lane)]
+            name: [*kept.get(name, ()), *lane]
             for name, lane in _found(tx, _PICK_FRESH, fresh, left).items()
         }
         turns |= fresh
@@ -185,25 +188,27 @@ def _pick(tx: Transaction, room: Room, lease: LeaseId) -> _Picked:
     return picked
 
 
-def _dealt_out(retries: Mapping[str, list[int]], most: int) -> _Picked:
+def _dealt_out(retries: _Picked, most: int) -> _Picked:
     """Return *most* of the *retries*, dealt out to their lanes in turn."""
     dealt = shares({name: len(lane) for name, lane in retries.items()}, max(0, most))
     return {name: lane[: dealt[name]] for name, lane in retries.items()}
 
 
-def _found(tx: Transaction, sql: str, turns: Mapping[str, "_Turn"], limit: int) -> _Found:
+def _found(tx: Transaction, sql: str, turns: Mapping[str, "_Turn"], limit: int) -> _Picked:
     """Return what each lane has for its share of *limit*."""
     now = moment(tx.now)
     dealt = shares({name: turn.room_at(now) for name, turn in turns.items()}, limit)
-    found: _Found = {}
-    for share, names in _by_share(dealt).items():
+    found: _Picked = {}
+    for names in _of_like_shares(dealt):
         wanted = packed([[name, turns[name].due_until(tx.now)] for name in names])
-        found |= zip(names, tx.read(sql, wanted, share), strict=True)
+        most = max(dealt[name] for name in names)
+        for name, lane in zip(names, tx.read(sql, wanted, most), strict=True):
+            found[name] = lane[: dealt[name]]
     return found
 
 
 def _turns(
-    tx: Transaction, sql: str, room: Room, *, after: Mapping[str, list[int]] | None = None
+    tx: Transaction, sql: str, room: Room, *, after: _Picked | None = None
 ) -> dict[str, "_Turn"]:
     """Return the lanes that can start something *after* what was taken from them."""
     rows = tx.read(sql, tx.now, room.total, room.per_lane)
@@ -257,23 +262,22 @@ def shares(rooms: Mapping[str, int], limit: int) -> dict[str, int]:
     return dealt
 
 
-def _by_share(dealt: Mapping[str, int]) -> dict[int, list[str]]:
-    """Group lanes by their share, so that one query serves many."""
+def _of_like_shares(dealt: Mapping[str, int]) -> Collection[list[str]]:
+    """Group lanes by the size of their share, to within twice: one query serves each group."""
     groups: dict[int, list[str]] = defaultdict(list)
     for name, share in dealt.items():
         if share:
-            groups[share].append(name)
-    return groups
+            groups[share.bit_length()].append(name)
+    return groups.values()
 
 
-def _lent(tx: Transaction, wanted: str, loan: Loan) -> list[Delivery]:
-    rows = tx.read(_LENT, wanted)
+def _lent(tx: Transaction, rows: Sequence[_Row], loan: Loan) -> list[Delivery]:
     told = _told(tx, rows)
     lease, until = LeaseId(loan.lease), moment(loan.until)
     return [delivery_of(row, told[row[1], row[5]], lease=lease, until=until) for row in rows]
 
 
-def _told(tx: Transaction, rows: list[Any]) -> dict[tuple[int, str | None], list[Any]]:
+def _told(tx: Transaction, rows: Sequence[_Row]) -> dict[tuple[int, str | None], list[Any]]:
     """Return what the tokens tell of each event, and of each session, read once for all."""
     wanted = {(row[1], row[5]) for row in rows}
     return {

@@ -41,6 +41,8 @@ def open_writer(path: Path) -> apsw.Connection:
     """Open the connection that writes; the file is for its owner alone."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = apsw.Connection(str(path), flags=_READ_WRITE)
+    # Or each new value of a parameter has the statement planned anew, which costs more than it.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_timeout(_BUSY_MILLISECONDS)
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
