@@ -10,11 +10,11 @@ import random
 import signal
 import socket
 import sys
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TextIO, cast
@@ -26,6 +26,7 @@ from anyio.abc import TaskStatus
 from starlette.types import ASGIApp
 
 from dispatcher.adapters.clock import SystemClock
+from dispatcher.adapters.dice import random_ids
 from dispatcher.adapters.egress import EgressPolicy, HttpSender, check_application
 from dispatcher.adapters.logstream import LogStream
 from dispatcher.adapters.sqlite import SqliteStore
@@ -227,7 +228,7 @@ def _workers(rooms: _Rooms, telemetry: Telemetry) -> Workers:
         lifetime=timedelta(seconds=settings.token_lifetime),
         timeout=timedelta(seconds=settings.attempt_timeout),
         horizon=settings.horizon,
-        new_jti=lambda: str(uuid.uuid4()),
+        new_jti=partial(next, random_ids()),
         jitter=random.random,
     )
     retention = Retention(

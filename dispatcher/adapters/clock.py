@@ -22,8 +22,7 @@ class SystemClock:
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
-        self._anchor = self.now()
-        self._started = monotonic()
+        self._ahead = wall() - monotonic()
 
     def now(self) -> datetime:
         """Return the wall clock's time, in UTC."""
@@ -31,7 +30,7 @@ class SystemClock:
 
     def steady(self) -> datetime:
         """Return a time that only goes forward."""
-        return self._anchor + timedelta(seconds=self._monotonic() - self._started)
+        return datetime.fromtimestamp(self._ahead + self._monotonic(), UTC)
 
     def drift(self) -> timedelta:
         """Return how far the wall clock is ahead of the steady one (negative: behind)."""

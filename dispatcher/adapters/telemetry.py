@@ -7,6 +7,7 @@ Never a token, a ``sub`` or a ``sid``; an unknown initiator is ``other`` and an 
 import logging
 import sys
 from collections.abc import Callable, Collection, Mapping
+from json import JSONEncoder
 from typing import TextIO
 
 import structlog
@@ -32,6 +33,9 @@ from dispatcher.ports import Clock, Matched, Settled
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600, 86400)
 
+# Made once, where ``json.dumps`` would make one for each line.
+_encode = JSONEncoder(default=repr).encode
+
 
 def configure_logging(*, json: bool, stream: TextIO = sys.stdout) -> None:
     """Write one line per fact to *stream*, and the libraries' own warnings in the same form.
@@ -44,7 +48,7 @@ def configure_logging(*, json: bool, stream: TextIO = sys.stdout) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
+        _as_json if json else structlog.dev.ConsoleRenderer(colors=False)
     )
     structlog.configure(
         processors=[*shared, renderer],
@@ -57,6 +61,10 @@ def configure_logging(*, json: bool, stream: TextIO = sys.stdout) -> None:
         structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _as_json(_logger: object, _method: str, fact: structlog.typing.EventDict) -> str:
+    return _encode(fact)
 
 
 class Telemetry:
@@ -73,7 +81,7 @@ class Telemetry:
         self._clock = clock
         self._initiators = frozenset(known_initiators)
         self._is_source = is_source
-        self._log = structlog.get_logger()
+        self._log = structlog.get_logger().bind()  # or each line would bind one of its own
         self._known_closed: dict[ClientId, LaneState] = {}
         self._doubted = False
         self._registry = CollectorRegistry()

@@ -82,7 +82,7 @@ class Deliver:
         kid = None
         outcome: Outcome
         try:
-            signed = await self._sign(delivery, application, jti)
+            signed = await self._sign(delivery, application, jti, now=started_at)
         except DispatcherError as error:
             outcome = Withheld(cause=Cause.SIGNER, detail=error.code)
         else:
@@ -93,12 +93,14 @@ class Deliver:
         duration = self._clock.steady() - begun
         return Attempt(started_at=started_at, duration=duration, outcome=outcome, jti=jti, kid=kid)
 
-    async def _sign(self, delivery: Delivery, application: Application, jti: str) -> Signed:
+    async def _sign(
+        self, delivery: Delivery, application: Application, jti: str, *, now: datetime
+    ) -> Signed:
         claims = claims_for(
             delivery,
             application,
             issuer=self._terms.issuer,
-            now=self._clock.now(),
+            now=now,
             lifetime=self._terms.lifetime,
             jti=jti,
         )

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectSendStream
 
 from dispatcher.domain.deliveries import (
     Attempt,
@@ -29,13 +29,14 @@ from dispatcher.domain.deliveries import (
 )
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.pipeline.deliver import Deliver, given_back
+from dispatcher.pipeline.handover import Handover
 from dispatcher.pipeline.match import match
 from dispatcher.pipeline.settle import Settler
 from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.ports import Clock, Queue, Settled, Telemetry
 
 LeaseKey: TypeAlias = tuple[DeliveryId, LeaseId]
-Todo: TypeAlias = MemoryObjectSendStream[Delivery]
+Todo: TypeAlias = Handover[Delivery]
 Finished: TypeAlias = MemoryObjectSendStream[Settled]
 
 LEASE = timedelta(seconds=30)
@@ -101,13 +102,14 @@ class Workers:
         self._settling.cancel()
 
     async def _work(self, finished: Finished) -> None:
-        todo, carried = anyio.create_memory_object_stream[Delivery](self._slots)
-        with carried, self._carrying:
+        todo: Todo = Handover()
+        with self._carrying:
             async with anyio.create_task_group() as carriers:
                 for _ in range(self._slots):
-                    carriers.start_soon(self._carry, carried, finished)
-                with todo, self._stopping:
+                    carriers.start_soon(self._carry, todo, finished)
+                with self._stopping:
                     await self._loops(todo)
+                todo.close()
 
     async def _loops(self, todo: Todo) -> None:
         async with anyio.create_task_group() as loops:
@@ -149,12 +151,12 @@ class Workers:
             for delivery in claimed:
                 self._retries -= _is_retry(delivery)
                 self._under_way[_lent(delivery)] = delivery
-                todo.send_nowait(delivery)
+                todo.put(delivery)
             if not claimed:
                 seen = await self._queue.wait(seen, at_most=POLL)
 
-    async def _carry(self, todo: MemoryObjectReceiveStream[Delivery], finished: Finished) -> None:
-        async for delivery in todo:
+    async def _carry(self, todo: Todo, finished: Finished) -> None:
+        while delivery := await todo.take():
             settled = await self._settlement(delivery)
             del self._under_way[_lent(delivery)]
             finished.send_nowait(settled)

@@ -46,15 +46,21 @@ class Connection(asyncio.Protocol):
             self.abort()
             raise
 
-    async def post(self, request: bytes, answer: Answer) -> None:
-        """Send *request* and fill *answer*; return when it has ended or the connection has."""
+    async def post(self, request: bytes, answer: Answer, *, deadline: float) -> None:
+        """Send *request* and fill *answer*; return when it has ended or the connection has.
+
+        Raises TimeoutError at *deadline*, a time of the loop's.
+        """
         assert self._transport is not None  # noqa: S101 - connection_made came before
         self._answer = answer
         self._done = self._loop.create_future()
+        # A bare timer: asyncio's own time-outs, which can cancel anything, cost five of these.
+        timer = self._loop.call_at(deadline, self._finish, TimeoutError())
         self._transport.write(request)
         try:
             await self._done
         finally:
+            timer.cancel()
             self._answer = None
             self.idle_since = self._loop.time()
 
@@ -96,9 +102,13 @@ class Connection(asyncio.Protocol):
         self.error = exc
         self._finish()
 
-    def _finish(self) -> None:
-        if self._done is not None and not self._done.done():
+    def _finish(self, error: Exception | None = None) -> None:
+        if self._done is None or self._done.done():
+            return
+        if error is None:
             self._done.set_result(None)
+        else:
+            self._done.set_exception(error)
 
 
 async def open_connection(

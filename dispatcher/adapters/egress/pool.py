@@ -25,17 +25,24 @@ class Pool:
         """Whether nothing would be lost with this pool."""
         return not (self.busy or self._idle)
 
-    async def enter(self, limit: int) -> None:
-        """Take a place in the pool, waiting for one while *limit* are taken."""
+    async def enter(self, limit: int, *, deadline: float) -> None:
+        """Take a place in the pool, waiting for one while *limit* are taken.
+
+        Raises TimeoutError at *deadline*, a time of the loop's.
+        """
         while self.busy >= limit:
-            place = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
-            try:
-                await place
-            except BaseException:
-                self._pass_on(place)
-                raise
+            async with asyncio.timeout_at(deadline):
+                await self._a_place()
         self.busy += 1
+
+    async def _a_place(self) -> None:
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            await place
+        except BaseException:
+            self._pass_on(place)
+            raise
 
     def leave(self) -> None:
         """Give the place back."""

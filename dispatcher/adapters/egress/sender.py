@@ -1,7 +1,8 @@
 """The sender: one POST, from the look-up to the last byte, under one deadline.
 
-The attempt runs in its caller's task with one timer over all of it. There is no pool to cancel a
-request in: when the timer fires, the connection at hand is closed, and that was all there was.
+The attempt runs in its caller's task, and whatever it waits for ends at that one deadline. There
+is no pool to cancel a request in: when the time is over, the connection at hand is closed, and that
+was all there was.
 """
 
 import asyncio
@@ -113,8 +114,7 @@ class HttpSender:
         target = target_of(uri, allow_http=self._policy.allow_http, user_agent=self._user_agent)
         attempt = _Attempt(peer, target, token, started + seconds)
         try:
-            async with asyncio.timeout_at(attempt.deadline):
-                await self._carry(attempt, loop)
+            await self._carry(attempt, loop)
         except TimeoutError:
             if not attempt.answer.status:
                 raise attempt.late() from None
@@ -132,10 +132,10 @@ class HttpSender:
     async def _carry(self, attempt: _Attempt, loop: asyncio.AbstractEventLoop) -> None:
         """Send the request over a kept connection, or else over a fresh one."""
         pool = attempt.peer.pool(attempt.target.origin)
-        await pool.enter(attempt.peer.application.delivery.max_in_flight)
+        await pool.enter(attempt.peer.application.delivery.max_in_flight, deadline=attempt.deadline)
         try:
             kept = pool.take(loop.time())
-            await self._exchange(kept or await self._open(attempt), attempt, pool)
+            await self._exchange(kept or await self._fresh(attempt), attempt, pool)
             if kept is not None and not attempt.answer.started:
                 # The other side closed it meanwhile; the others that wait here may be no better.
                 pool.close()
@@ -147,12 +147,16 @@ class HttpSender:
         attempt.doing = _LISTENING
         attempt.connection = connection
         try:
-            await connection.post(attempt.request, attempt.answer)
+            await connection.post(attempt.request, attempt.answer, deadline=attempt.deadline)
         finally:
             if attempt.answer.reusable and not connection.closed and not attempt.peer.closed:
                 pool.keep(connection)
             else:
                 connection.abort()
+
+    async def _fresh(self, attempt: _Attempt) -> Connection:
+        async with asyncio.timeout_at(attempt.deadline):
+            return await self._open(attempt)
 
     async def _open(self, attempt: _Attempt) -> Connection:
         origin = attempt.target.origin

@@ -146,9 +146,9 @@ async def test_under_way_while_the_application_changes(sender: HttpSender) -> No
 
 async def test_who_gives_up_waiting_passes_the_place_on() -> None:
     """A place that is offered to one who has just given up goes to the next in the queue."""
-    pool = Pool()
-    await pool.enter(1)
-    first, second = (asyncio.ensure_future(pool.enter(1)) for _ in range(2))
+    pool, late = Pool(), asyncio.get_running_loop().time() + 60
+    await pool.enter(1, deadline=late)
+    first, second = (asyncio.ensure_future(pool.enter(1, deadline=late)) for _ in range(2))
     await asyncio.sleep(0)
 
     pool.leave()
