@@ -12,6 +12,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import sys
 import time
 from collections import deque
@@ -130,4 +131,7 @@ async def produce(order: dict[str, object]) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(produce(json.load(sys.stdin)))), flush=True)
+    told = json.dumps(uvloop.run(produce(json.load(sys.stdin))))
+    # Not printed: with PYTHONUNBUFFERED, what a pipe does not take at once would be lost.
+    with os.fdopen(sys.stdout.fileno(), "w", closefd=False) as output:
+        output.write(told + "\n")
