@@ -40,7 +40,8 @@ from dispatcher.domain.matching import Applications, Matching
 from dispatcher.domain.sessions import Known, Session
 from dispatcher.domain.sources import Access, ManagementClient, Proof, Source
 
-Matcher = Callable[[LogoutEvent, Known, Applications], Matching]
+Matcher = Callable[[LogoutEvent, Known, Applications], Matching | None]
+"""Tells what an event owes; None where a fault of ours keeps it from telling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,9 @@ class Queue(Protocol):
         """Match up to *limit* accepted events, oldest first, and store what they owe.
 
         *matcher* is pure and runs inside the transaction that holds the session's and the subject's
-        rows, so that no join is missed. A delivery that is there already is left as it is. A
-        user-wide delivery supersedes older pending user-wide ones of the same ``sub`` and initiator
-        at its URI.
+        rows, so that no join is missed. An event that it can not tell of stays due, and holds up no
+        other. A delivery that is there already is left as it is. A user-wide delivery supersedes
+        older pending user-wide ones of the same ``sub`` and initiator at its URI.
         """
 
     async def claim(

@@ -30,7 +30,7 @@ from dispatcher.domain.deliveries import (
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.pipeline.deliver import Deliver, given_back
 from dispatcher.pipeline.handover import Handover
-from dispatcher.pipeline.match import match
+from dispatcher.pipeline.match import Match
 from dispatcher.pipeline.settle import Settler
 from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.ports import Clock, Queue, Settled, Telemetry
@@ -131,9 +131,9 @@ class Workers:
                 await anyio.sleep(PAUSE_AFTER_FAULT.total_seconds())
 
     async def _match(self) -> None:
-        seen = 0
+        match, seen = Match(queue=self._queue, telemetry=self._telemetry), 0
         while True:
-            if not await match(queue=self._queue, telemetry=self._telemetry):
+            if not await match():
                 seen = await self._queue.wait(seen, at_most=POLL)
 
     async def _claim(self, todo: Todo) -> None:

@@ -284,3 +284,23 @@ async def test_every_event_of_an_ended_session_is_matched(store: Store) -> None:
 
     assert len(await records(store)) == 2
     assert {r.state for r in await store.events(EventFilter())} == {EventState.MATCHED}
+
+
+async def test_an_event_that_can_not_be_told_of_holds_up_no_other(store: Store) -> None:
+    """Where the matcher fails at one event, that one stays due and the others are matched."""
+    await register(store, an_application("shop"))
+    first, second = an_event(sid="s1", clients=["shop"]), an_event(sid="s2", clients=["shop"])
+    await store.accept([first, second])
+
+    def not_the_first(
+        event: LogoutEvent, known: Known, applications: Applications
+    ) -> Matching | None:
+        """Tell of the second alone."""
+        return None if event.id == first.id else match(event, known, applications)
+
+    by_now = await store.match(10, not_the_first)
+    later = await match_all(store)
+
+    assert [one.event.id for one in by_now] == [second.id]
+    assert [one.event.id for one in later] == [first.id]
+    assert await told(store) == {("shop", "s1"), ("shop", "s2")}

@@ -97,17 +97,15 @@ def match(tx: Transaction, limit: int, matcher: Matcher) -> list[Matched]:
     due = tx.read(_DUE, limit)
     if not due:
         return []
-    numbers = packed([row[0] for row in due])
-    scopes = _scopes(tx, numbers)
-    matched = [_matched(row, scopes[row[0]], matcher, tx) for row in due]
-    owed = _owe(tx, dict(zip((row[0] for row in due), matched, strict=True)))
-    rows = [
-        _outcome(row, one.matching, owed[row[0]]) for row, one in zip(due, matched, strict=True)
-    ]
-    tx.write(_MATCHED, packed(rows))
-    tx.write(_LATE_MATCHED, numbers)
-    tx.stir()
-    return matched
+    scopes = _scopes(tx, packed([row[0] for row in due]))
+    judged = [(row, _matched(row, scopes[row[0]], matcher, tx)) for row in due]
+    told = [(row, one) for row, one in judged if one is not None]
+    owed = _owe(tx, {row[0]: one for row, one in told})
+    tx.write(_MATCHED, packed([_outcome(row, one.matching, owed[row[0]]) for row, one in told]))
+    tx.write(_LATE_MATCHED, packed([row[0] for row, _ in told]))
+    if told:
+        tx.stir()
+    return [one for _, one in told]
 
 
 def _scopes(tx: Transaction, numbers: str) -> dict[int, _Scope]:
@@ -124,10 +122,14 @@ def _scopes(tx: Transaction, numbers: str) -> dict[int, _Scope]:
     return scopes
 
 
-def _matched(row: Sequence[Any], scope: _Scope, matcher: Matcher, tx: Transaction) -> Matched:
+def _matched(
+    row: Sequence[Any], scope: _Scope, matcher: Matcher, tx: Transaction
+) -> Matched | None:
     event = event_of(row)
     known = replace(scope.known, joined=tuple(scope.joined), late=tuple(scope.late))
     matching = matcher(event, known, tx.books.applications)
+    if matching is None:
+        return None
     if row[-1] != EventState.ACCEPTED:
         matching = _of_latecomers(matching, scope)
     return Matched(event, matching)
