@@ -2,20 +2,20 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
-import httpx2
 import pytest
 from anyio.to_thread import run_sync
 
 from tests.journeys.bookkeeping import claims_of
+from tests.kit import sick
+from tests.kit.overseer import Lanes, Overseer, owed_nothing
 from tests.kit.processes import a_producer, history_of
+from tests.kit.registration import a_client
 from tests.kit.rp_server import RpServer, Script, answers, hangs
 from tests.kit.service import Service, free_port
 
@@ -27,10 +27,6 @@ MAX_IN_FLIGHT = 8
 MOST_ATTEMPTS = 3
 """One before its lane parked, one as its probe, and the one that arrived."""
 PATIENCE_SECONDS = 60.0
-
-
-Lanes = Mapping[str, Mapping[str, Any]]
-"""The lanes as the API shows them, by application."""
 
 
 @pytest.fixture
@@ -46,14 +42,13 @@ class Stage:
     servers: dict[str, RpServer]
     dead_port: int
     service: Service
-    api: httpx2.Client
+    overseer: Overseer
 
     @asynccontextmanager
     async def healed(self) -> AsyncIterator[None]:
         """Let every server answer well from now on."""
-        self.servers[HANGS].script = self.servers[FAILS].script = answers(200)
-        async with RpServer(answers(200), port=self.dead_port) as server:
-            self.servers[REFUSES] = server
+        async with sick.healed(self.servers, {REFUSES: self.dead_port}) as opened:
+            self.servers |= opened
             yield
 
     def came(self, client_id: str) -> "Counter[str]":
@@ -64,43 +59,11 @@ class Stage:
         )
         return Counter(str(claims_of(token)["sid"]) for token in tokens)
 
-    async def listed(self, what: str, **params: object) -> list[dict[str, Any]]:
-        """Return every *what* that the service lists."""
-        found: list[dict[str, Any]] = []
-        asked: dict[str, str] = {name: str(value) for name, value in params.items()}
-        while True:
-            get = partial(self.api.get, f"/api/v2/{what}", params=asked | {"take": "100"})
-            page = (await run_sync(get)).raise_for_status().json()
-            found += page[what]
-            if page["next"] is None:
-                return found
-            asked["from"] = page["next"]
-
-    async def lanes(self) -> Lanes:
-        """Return the lanes by application."""
-        return {str(lane["client_id"]): lane for lane in await self.listed("lanes")}
-
     async def until(self, reached: Callable[[Lanes], bool]) -> None:
         """Return when every event is matched and the lanes are as it is hoped."""
         with anyio.fail_after(PATIENCE_SECONDS):
-            while not (await self._matched() and reached(await self.lanes())):  # noqa: ASYNC110 - another process's state
+            while not (await self.overseer.all_matched() and reached(await self.overseer.lanes())):  # noqa: ASYNC110 - another process's state
                 await anyio.sleep(0.1)
-
-    async def _matched(self) -> bool:
-        return not await self.listed("events", state="accepted")
-
-
-def an_application(client_id: str, port: int) -> dict[str, object]:
-    """Return an application that listens, or does not, on a port of loopback."""
-    return {
-        "client_id": client_id,
-        "name": client_id,
-        "oidc_logout": {
-            "backchannel_logout_urls": [f"http://127.0.0.1:{port}/logout"],
-            "backchannel_logout_initiators": {"mode": "all"},
-        },
-        "logout_delivery": {"max_in_flight": MAX_IN_FLIGHT},
-    }
 
 
 @asynccontextmanager
@@ -109,17 +72,18 @@ async def a_stage(folder: Path) -> AsyncIterator[Stage]:
     scripts: dict[str, Script] = dict.fromkeys(HEALTHY, answers(200))
     scripts |= {HANGS: hangs, FAILS: answers(500)}
     async with AsyncExitStack() as stack:
-        servers = {
-            name: await stack.enter_async_context(RpServer(script))
-            for name, script in scripts.items()
-        }
+        servers = await stack.enter_async_context(sick.servers(scripts))
         dead_port = free_port()
         ports = {name: server.port for name, server in servers.items()} | {REFUSES: dead_port}
-        applications = [an_application(name, port) for name, port in ports.items()]
+        applications = [
+            a_client(name, f"http://127.0.0.1:{port}/logout", max_in_flight=MAX_IN_FLIGHT)
+            for name, port in ports.items()
+        ]
         environment = {"DISPATCHER_ATTEMPT_TIMEOUT": "1"}
         service = stack.enter_context(Service(folder, applications, environment=environment))
         await run_sync(service.start)
-        yield Stage(servers, dead_port, service, stack.enter_context(service.api()))
+        overseer = Overseer(stack.enter_context(service.api()))
+        yield Stage(servers, dead_port, service, overseer)
 
 
 async def send(stage: Stage) -> Sequence[str]:
@@ -142,11 +106,6 @@ async def send(stage: Stage) -> Sequence[str]:
     return accepted
 
 
-def done(lanes: Lanes, names: Sequence[str]) -> bool:
-    """Whether none of the applications of these *names* is owed anything."""
-    return all(lanes[name]["pending"] == lanes[name]["in_flight"] == 0 for name in names)
-
-
 def parked(lanes: Lanes) -> bool:
     """Whether no sick application is told of anything."""
     return all(lanes[name]["state"] in {"parked", "probing"} for name in SICK)
@@ -159,12 +118,14 @@ async def test_sick_applications_hold_nobody_up(tmp_path: Path) -> None:
     """
     async with a_stage(tmp_path) as stage:
         accepted = await send(stage)
-        await stage.until(lambda lanes: done(lanes, HEALTHY) and parked(lanes))
+        await stage.until(lambda lanes: owed_nothing(lanes, HEALTHY) and parked(lanes))
         came_meanwhile = [stage.came(name) for name in HEALTHY]
-        waiting = await stage.listed("deliveries", state="parked")
+        waiting = await stage.overseer.listed("deliveries", state="parked")
         async with stage.healed():
-            await stage.until(lambda lanes: done(lanes, SICK))
-            owed = {name: await stage.listed("deliveries", client_id=name) for name in SICK}
+            await stage.until(lambda lanes: owed_nothing(lanes, SICK))
+            owed = {
+                name: await stage.overseer.listed("deliveries", client_id=name) for name in SICK
+            }
         exit_code = await run_sync(stage.service.stop)
 
     attempts = {name: Counter(one["attempt_count"] for one in owed[name]) for name in SICK}
