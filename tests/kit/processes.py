@@ -53,18 +53,28 @@ class SinkProcess:
 
 @contextmanager
 def a_sink(
-    folder: Path, *, applications: int, unavailable: float = 0.0, lost: float = 0.0, seed: int = 1
+    folder: Path,
+    *,
+    applications: int,
+    unavailable: float = 0.0,
+    lost: float = 0.0,
+    seed: int = 1,
+    recorded: bool = True,
 ) -> Iterator[SinkProcess]:
-    """Run a sink with so many applications, each on a port of its own."""
+    """Run a sink with so many applications, each on a port of its own.
+
+    Unless *recorded* it keeps no history, and costs the machine so much less.
+    """
     history = folder / "received.log"
     history.touch()
-    arguments = {
+    arguments: dict[str, object] = {
         "--applications": applications,
         "--unavailable": unavailable,
         "--lost": lost,
         "--seed": seed,
-        "--history": history,
     }
+    if recorded:
+        arguments["--history"] = history
     command = [sys.executable, "-m", "tests.kit.sink"]
     command += [str(part) for pair in arguments.items() for part in pair]
     with subprocess.Popen(

@@ -3,8 +3,8 @@
 Run as ``python -m tests.kit.producer``: reads one JSON document from standard input,
 ``{"url", "secret", "connections", "bodies": [...], "rate"?}``, sends each body as one webhook over
 keep-alive connections, repeats it until it is answered by 202 (a refused or broken connection and
-503 are tried again), and prints ``{"accepted": [...ids], "latencies": [...seconds], "repeats": n,
-"started", "ended"}``.
+503 are tried again), and prints ``{"accepted": [...ids], "latencies": [...seconds], "sent": [...],
+"answered": [...], "repeats": n, "started", "ended"}``; what is no latency is the wall's time.
 """
 
 import asyncio
@@ -26,10 +26,12 @@ _AGAIN_AFTER = 0.02
 
 @dataclass
 class History:
-    """What was accepted, and how long each 202 took from its own request."""
+    """What was accepted; when each request was sent, its 202 was read, and how long that took."""
 
     accepted: list[str] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
+    sent: list[float] = field(default_factory=list)
+    answered: list[float] = field(default_factory=list)
     repeats: int = 0
 
 
@@ -107,7 +109,10 @@ class Producer:
         receipt = json.loads(answer)
         receipts = receipt if isinstance(receipt, list) else [receipt]
         self.history.accepted += [one["id"] for one in receipts]
+        answered = time.time()
         self.history.latencies.append(took)
+        self.history.sent.append(answered - took)
+        self.history.answered.append(answered)
 
 
 async def produce(order: dict[str, object]) -> dict[str, object]:
@@ -124,6 +129,8 @@ async def produce(order: dict[str, object]) -> dict[str, object]:
     return {
         "accepted": history.accepted,
         "latencies": history.latencies,
+        "sent": history.sent,
+        "answered": history.answered,
         "repeats": history.repeats,
         "started": started,
         "ended": time.time(),
