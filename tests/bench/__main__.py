@@ -1,92 +1,79 @@
-"""``make bench``: every figure with the yardstick of the same run."""
+"""``make bench``: every figure with the yardstick of the same run, and the bar it is held to."""
 
 import argparse
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Protocol
 
 from rich.console import Console
-from rich.table import Table
 
-from tests.bench.pipeline import FAN_OUT, Run, memory_with_pending, run_pipeline
-from tests.bench.yardstick import raw_rsa_signature
-
-ALGORITHMS = ("RS256", "ES256")
-MEGA = 1 << 20
-
-
-def measure(*, tokens: int, pending: int) -> dict[str, float]:
-    """Run everything, and return figures by name: seconds, bytes, ratios to the yardstick."""
-    before = raw_rsa_signature()
-    runs = [run_pipeline(algorithm, tokens) for algorithm in ALGORITHMS]
-    idle, loaded = memory_with_pending(pending)
-    after = raw_rsa_signature()
-    yardstick = (before + after) / 2
-    figures = {"raw_rsa_before": before, "raw_rsa_after": after}
-    for run in runs:
-        figures |= _of(run, yardstick)
-    return figures | {"pending": pending, "resident_idle": idle, "resident_pending": loaded}
+from tests.bench import (
+    backlog,
+    brownout,
+    deadlines,
+    intake,
+    latency,
+    memory,
+    pipeline,
+    sender,
+)
+from tests.bench.figures import Figure, results
+from tests.bench.plan import Plan
+from tests.bench.report import as_json, as_table
 
 
-def _of(run: Run, yardstick: float) -> dict[str, float]:
-    name = run.algorithm.lower()
-    return {
-        f"{name}_tokens": run.tokens,
-        f"{name}_cpu_per_token": run.cpu_per_token,
-        f"{name}_cpu_ratio": run.cpu_per_token / yardstick,
-        f"{name}_tokens_per_second": run.tokens_per_second,
-        f"{name}_rate_ratio": run.tokens_per_second * yardstick,
-        f"{name}_accept_p50": run.accept_p50,
-        f"{name}_accept_p99": run.accept_p99,
-        f"{name}_accepts_per_second": run.accepts_per_second,
-    }
+class Measured(Protocol):
+    """What a bench returns."""
+
+    def figures(self) -> list[Figure]:
+        """Return its figures: the same names each time."""
 
 
-def _print(figures: Mapping[str, float]) -> None:
-    table = Table(title=f"fan-out {FAN_OUT}, single-event HMAC webhooks, one process")
-    for column in ("", "tokens", "CPU/token", "x raw RSA", "tokens/s", "202 p50", "p99", "202/s"):
-        table.add_column(column, justify="right")
-    for algorithm in ALGORITHMS:
-        table.add_row(algorithm, *_row(figures, algorithm.lower()))
-    console = Console(width=110)
-    console.print(table)
-    console.print(
-        f"one raw RSA-2048 signature: {_micro(figures['raw_rsa_before'])} of CPU before, "
-        f"{_micro(figures['raw_rsa_after'])} after"
-    )
-    console.print(
-        f"resident memory: {figures['resident_idle'] / MEGA:,.0f} MB idle, "
-        f"{figures['resident_pending'] / MEGA:,.0f} MB with {figures['pending']:,.0f} pending"
-    )
+BENCHES: Mapping[str, Callable[[Plan], Measured]] = {
+    "pipeline": pipeline.measure,
+    "sender": sender.measure,
+    "latency": latency.measure,
+    "intake": intake.measure,
+    "backlog": backlog.measure,
+    "memory": memory.measure,
+    "brownout": brownout.measure,
+    "deadlines": deadlines.measure,
+}
 
 
-def _row(figures: Mapping[str, float], name: str) -> list[str]:
-    return [
-        f"{figures[f'{name}_tokens']:,.0f}",
-        _micro(figures[f"{name}_cpu_per_token"]),
-        f"{figures[f'{name}_cpu_ratio']:.2f}",
-        f"{figures[f'{name}_tokens_per_second']:,.0f}",
-        f"{figures[f'{name}_accept_p50'] * 1e3:.1f} ms",
-        f"{figures[f'{name}_accept_p99'] * 1e3:.1f} ms",
-        f"{figures[f'{name}_accepts_per_second']:,.0f}",
-    ]
-
-
-def _micro(seconds: float) -> str:
-    return f"{seconds * 1e6:,.0f} us"
+def one_run(names: Sequence[str], plan: Plan) -> list[Figure]:
+    """Measure each of *names* once, one after the other, saying which on standard error."""
+    figures = []
+    for name in names:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        figures += BENCHES[name](plan).figures()
+    return figures
 
 
 def main() -> None:
     """Measure, and print a table or JSON."""
-    arguments = argparse.ArgumentParser(prog="make bench")
-    arguments.add_argument("--tokens", type=int, default=20_000)
-    arguments.add_argument("--pending", type=int, default=100_000)
-    arguments.add_argument("--json", action="store_true")
-    wanted = arguments.parse_args()
-    figures = measure(tokens=wanted.tokens, pending=wanted.pending)
+    wanted = _arguments().parse_args()
+    plan = Plan(**{field.name: getattr(wanted, field.name) for field in fields(Plan)})
+    found = results([one_run(wanted.only or list(BENCHES), plan) for _ in range(wanted.runs)])
     if wanted.json:
-        print(json.dumps(figures, indent=2))
+        print(json.dumps(as_json(found, plan), indent=2))
     else:
-        _print(figures)
+        Console(width=None if sys.stdout.isatty() else 150).print(as_table(found))
+
+
+def _arguments() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    arguments.add_argument("--only", nargs="+", choices=BENCHES, metavar="NAME", help="of these")
+    arguments.add_argument("--runs", type=int, default=1, help="tell the medians of so many")
+    arguments.add_argument(
+        "--json", action="store_true", help="print JSON, with every run's values"
+    )
+    for field in fields(Plan):
+        option = f"--{field.name.replace('_', '-')}"
+        arguments.add_argument(option, type=int, default=field.default)
+    return arguments
 
 
 if __name__ == "__main__":

@@ -1,0 +1,175 @@
+"""Each benchmark in short form: it runs, measures what it says, and loses nothing."""
+
+import sys
+
+import pytest
+
+from tests.bench import __main__ as command
+from tests.bench import (
+    backlog,
+    brownout,
+    deadlines,
+    intake,
+    latency,
+    memory,
+    pipeline,
+    sender,
+)
+from tests.bench.figures import Figure, Unit
+from tests.bench.load import FAN_OUT
+from tests.bench.plan import TINY
+
+WORDS = {
+    Unit.SECONDS: "seconds",
+    Unit.BYTES: "bytes",
+    Unit.PER_SECOND: "per_second",
+    Unit.COUNT: "count",
+}
+
+
+def names_of(figures: list[Figure]) -> list[str]:
+    """Return the names of *figures*, each of which must say what it counts in."""
+    assert [figure.name for figure in figures if WORDS[figure.unit] not in figure.name] == []
+    return [figure.name for figure in figures]
+
+
+def test_the_pipeline_carries_every_token() -> None:
+    """Either algorithm's tokens are carried to the last, and compared with the raw signature."""
+    measured = pipeline.measure(TINY)
+
+    assert [run.algorithm for run, _ in measured.runs] == ["RS256", "ES256"]
+    for run, raw in measured.runs:
+        assert run.tokens == TINY.tokens
+        assert min(run.cpu_seconds, run.seconds) > 0
+        assert len(raw.taken) == 2
+    assert names_of(measured.figures()) == [
+        "pipeline_rs256_cpu_seconds_per_token",
+        "pipeline_rs256_tokens_per_second",
+        "pipeline_es256_cpu_seconds_per_token",
+        "pipeline_es256_tokens_per_second",
+    ]
+    (run, raw), first = measured.runs[0], measured.figures()[0]
+    assert first.ratio == pytest.approx(run.cpu_seconds / run.tokens / raw.cpu_seconds)
+
+
+def test_the_sender_is_compared_with_the_others() -> None:
+    """The same POSTs go out through our sender, aiohttp and httpx2, to one server and to many."""
+    measured = sender.measure(TINY)
+
+    for costs in (measured.one, measured.many):
+        assert costs.keys() == {"ours", "aiohttp", "httpx2"}
+        assert min(costs.values()) > 0
+    assert len(sender.TOKEN) + len("logout_token=") == sender.BODY_BYTES == 893
+    assert names_of(measured.figures()) == [
+        "sender_one_host_cpu_seconds_per_post_aiohttp",
+        "sender_one_host_cpu_seconds_per_post_httpx2",
+        "sender_many_hosts_cpu_seconds_per_post_aiohttp",
+        "sender_many_hosts_cpu_seconds_per_post_httpx2",
+    ]
+
+
+def test_latency_is_that_of_every_token() -> None:
+    """Each token of each event is timed, from its request and from its 202."""
+    measured = latency.measure(TINY)
+
+    assert len(measured.from_answer) == TINY.idle_events * latency.FAN_OUT
+    pairs = zip(measured.from_answer, measured.from_sending, strict=True)
+    assert all(from_answer < from_sending for from_answer, from_sending in pairs)
+    assert names_of(measured.figures()) == [
+        "latency_from_202_p50_seconds",
+        "latency_from_202_p99_seconds",
+        "latency_from_sending_p50_seconds",
+        "latency_from_sending_p99_seconds",
+    ]
+
+
+def test_everything_sent_is_taken_in() -> None:
+    """Each kind of webhook is sent and accepted to the last."""
+    measured = intake.measure(TINY)
+
+    assert {kind: len(set(one.accepted)) for kind, one in measured.produced.items()} == {
+        "ended_of_nobody": TINY.webhooks,
+        "joined": TINY.webhooks,
+        "arrays_of_nobody": 10 * TINY.webhooks,
+        "ended_of_five": TINY.webhooks,
+    }
+    assert len(measured.produced[intake.ARRAYS].latencies) * intake.OF_ARRAY == 10 * TINY.webhooks
+    names = names_of(measured.figures())
+    assert len(names) == len(set(names)) == 12
+    assert sum(figure.bar is not None for figure in measured.figures()) == 7
+
+
+def test_a_backlog_is_claimed_in_whole_batches() -> None:
+    """Every claim of either backlog is full, and everything claimed is settled."""
+    measured = backlog.measure(TINY)
+
+    assert measured.settled == 2 * TINY.claims * backlog.BATCH
+    assert min(measured.few_cpu_seconds, measured.many_cpu_seconds) > 0
+    assert names_of(measured.figures()) == ["backlog_cpu_seconds_per_delivery"]
+
+
+def test_memory_is_measured_while_all_wait() -> None:
+    """Every delivery is pending when memory is looked at."""
+    measured = memory.measure(TINY)
+
+    assert measured.pending == TINY.pending
+    assert measured.idle_bytes > 0
+    assert names_of(measured.figures()) == [
+        "memory_idle_bytes",
+        "memory_pending_count",
+        "memory_pending_bytes",
+    ]
+
+
+def test_a_brownout_ends_with_everything_delivered() -> None:
+    """All that the sick were owed comes when they are well, and no lane had more than its cap."""
+    measured = brownout.measure(TINY)
+
+    count = TINY.seconds * brownout.PER_SECOND
+    ((without, within),) = measured.pairs
+    assert within.owed == within.delivered == count * (FAN_OUT + 1)
+    assert len(without.latencies) == len(within.latencies) == without.owed == without.delivered
+    assert min(within.latencies) > 0
+    assert without.most_sockets == 0
+    assert 0 < within.most_sockets <= brownout.MAX_IN_FLIGHT
+    assert names_of(measured.figures()) == [
+        "brownout_healthy_p99_seconds",
+        "brownout_healthy_p99_alone_seconds",
+        "brownout_sockets_of_a_sick_lane_count",
+        "brownout_healing_seconds",
+        "brownout_owed_count",
+        "brownout_missing_count",
+    ]
+
+
+def test_deadlines_poison_nothing() -> None:
+    """After every attempt at once has run out of time, each healthy delivery succeeds."""
+    measured = deadlines.measure(TINY)
+
+    assert measured == deadlines.Deadlines(
+        forced=TINY.deadlines, afterwards=TINY.afterwards, failed=0
+    )
+    assert [figure.bar for figure in measured.figures()].count(None) == 2
+
+
+def test_each_can_be_chosen_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--only`` measures what is named, as often as is wanted, and nothing else."""
+    asked = ["bench", "--only", "deadlines", "--deadlines", "64", "--afterwards", "10"]
+    monkeypatch.setattr(sys, "argv", [*asked, "--runs", "2"])
+
+    command.main()
+
+    told = capsys.readouterr()
+    assert "deadlines_failed_afterwards_count" in told.out
+    assert "medians of 2 run(s)" in told.out
+    assert "backlog" not in told.out
+    assert told.err.split() == ["deadlines", "...", "deadlines", "..."]
+
+
+def test_all_that_is_measured_can_be_chosen() -> None:
+    """The command knows every benchmark of this folder."""
+    assert list(command.BENCHES) == [
+        "pipeline", "sender", "latency", "intake", "backlog", "memory", "brownout", "deadlines",
+    ]  # fmt: skip
