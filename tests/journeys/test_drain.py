@@ -19,6 +19,7 @@ from standardwebhooks.webhooks import Webhook
 
 from tests.journeys.bookkeeping import books
 from tests.kit.processes import a_producer, a_sink, history_of
+from tests.kit.registration import a_client
 from tests.kit.rp_server import Peer, RpServer, response
 from tests.kit.service import Service
 
@@ -37,15 +38,7 @@ def anyio_backend() -> str:
 def a_service(folder: Path, uris: Sequence[str], **environment: str) -> Service:
     """Return a service that is to tell an application at each of *uris*."""
     applications = [
-        {
-            "client_id": client_id,
-            "name": client_id,
-            "jwt_configuration": {"alg": "ES256"},
-            "oidc_logout": {
-                "backchannel_logout_urls": [uri],
-                "backchannel_logout_initiators": {"mode": "all"},
-            },
-        }
+        a_client(client_id, uri, algorithm="ES256")
         for client_id, uri in zip(APPLICATIONS, uris, strict=False)
     ]
     variables = {f"DISPATCHER_{name}": value for name, value in environment.items()}

@@ -14,6 +14,7 @@ from joserfc.jwk import KeySet
 
 from tests.journeys.bookkeeping import books
 from tests.kit.processes import Received, SinkProcess, a_producer, a_sink, history_of
+from tests.kit.registration import a_client
 from tests.kit.service import Service
 
 ALGORITHMS = {"crm": "RS256", "shop": "ES256", "wiki": "PS256"}
@@ -25,15 +26,7 @@ WAITING = (("deliveries", "pending"), ("deliveries", "in_flight"), ("events", "a
 def a_service(folder: Path, ports: Sequence[int]) -> Service:
     """Return a service that is to tell three applications."""
     applications = [
-        {
-            "client_id": client_id,
-            "name": client_id,
-            "jwt_configuration": {"alg": algorithm},
-            "oidc_logout": {
-                "backchannel_logout_urls": [f"http://127.0.0.1:{port}/logout"],
-                "backchannel_logout_initiators": {"mode": "all"},
-            },
-        }
+        a_client(client_id, f"http://127.0.0.1:{port}/logout", algorithm=algorithm)
         for (client_id, algorithm), port in zip(ALGORITHMS.items(), ports, strict=True)
     ]
     return Service(folder, applications)
