@@ -1,5 +1,6 @@
 """Each benchmark in short form: it runs, measures what it says, and loses nothing."""
 
+import re
 import sys
 
 import pytest
@@ -18,6 +19,7 @@ from tests.bench import (
 from tests.bench.figures import Figure, Unit
 from tests.bench.load import FAN_OUT
 from tests.bench.plan import TINY
+from tests.kit.service import ROOT
 
 WORDS = {
     Unit.SECONDS: "seconds",
@@ -173,3 +175,11 @@ def test_all_that_is_measured_can_be_chosen() -> None:
     assert list(command.BENCHES) == [
         "pipeline", "sender", "latency", "intake", "backlog", "memory", "brownout", "deadlines",
     ]  # fmt: skip
+
+
+def test_each_is_described() -> None:
+    """The contributor's table has each benchmark, and no other."""
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = contributing.partition("## Benchmarks")[2].partition("\n## ")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == list(command.BENCHES)
