@@ -135,6 +135,7 @@ def test_a_brownout_ends_with_everything_delivered() -> None:
     assert without.most_sockets == 0
     assert 0 < within.most_sockets <= brownout.MAX_IN_FLIGHT
     assert names_of(measured.figures()) == [
+        "brownout_healthy_p50_seconds",
         "brownout_healthy_p99_seconds",
         "brownout_healthy_p99_alone_seconds",
         "brownout_sockets_of_a_sick_lane_count",
