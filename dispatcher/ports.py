@@ -15,6 +15,7 @@ from dispatcher.domain.deliveries import (
     Delivery,
     DeliveryId,
     Outcome,
+    Retrial,
     Settlement,
 )
 from dispatcher.domain.events import (
@@ -113,6 +114,14 @@ class Queue(Protocol):
 
         The lanes are told of what became of their attempts; where one opens, all that waits in it
         is due.
+        """
+
+    async def retry(self, ids: Sequence[DeliveryId]) -> Sequence[Retrial]:
+        """Owe settled deliveries once more, as a person asks; say by ``retrial_of`` what of each.
+
+        What is retried is due at once and starts its schedule and its horizon anew, while its
+        attempts go on counting. Where its URI is none of its application's any more it goes to the
+        first of those that are, unless the same event is delivered there already.
         """
 
     async def pause(self, client_id: ClientId) -> None:

@@ -82,6 +82,32 @@ class Reason(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class Retrial(StrEnum):
+    """What comes of asking for a delivery once more."""
+
+    RETRIED = "retried"
+    UNKNOWN = "unknown"
+    NOT_OVER = "not_over"
+    """It is delivered, or still under way."""
+    ENDS_EXCEPTED = "ends_excepted"
+    """A token without ``sid`` would end the sessions that its event leaves be."""
+
+
+def retrial_of(
+    state: DeliveryState, reason: Reason | None, *, sid: Sid | None, excepts: bool
+) -> Retrial:
+    """Return whether a person may have a delivery tried again.
+
+    *excepts* says whether its event has ``except_sids``. Such a delivery that has no ``sid`` was
+    born failed since no token could tell it truly; nothing that is mended since changes that.
+    """
+    if Move.RETRIED not in TRANSITIONS[state]:
+        return Retrial.NOT_OVER
+    if reason is Reason.SID_REQUIRED and sid is None and excepts:
+        return Retrial.ENDS_EXCEPTED
+    return Retrial.RETRIED
+
+
 class Cause(StrEnum):
     """What stood in the way of an attempt."""
 

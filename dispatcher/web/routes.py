@@ -22,6 +22,7 @@ from dispatcher.web.lanes import Lanes
 from dispatcher.web.ledger import Deliveries, Events
 from dispatcher.web.oauth import OAuth, OAuthError, render_oauth_error
 from dispatcher.web.problems import MethodNotAllowed, is_internal, render
+from dispatcher.web.retries import Retries
 from dispatcher.web.sessions import SessionViews
 
 
@@ -37,16 +38,26 @@ def build_management(doors: Doors) -> Starlette:
 
 
 def _service(doors: Doors) -> list[BaseRoute]:
-    ingest, oauth, public = Ingest(doors), OAuth(doors), Discovery(doors)
-    clients, sessions = Clients(doors), SessionViews(doors)
-    events, deliveries, lanes = Events(doors), Deliveries(doors), Lanes(doors)
     may = ApiGate(registry=doors.registry, verifier=doors.verifier)
+    return [*_open(doors), *_clients(doors, may), *_records(doors, may), *_hands(doors, may)]
+
+
+def _open(doors: Doors) -> list[BaseRoute]:
+    """Return what needs no access token: sources prove themselves, and what is public."""
+    ingest, oauth, public = Ingest(doors), OAuth(doors), Discovery(doors)
     return [
         at("/webhooks/{source}", POST=ingest.receive),
         at(discovery.JWKS, GET=public.jwks),
         at(discovery.CONFIGURATION, GET=public.configuration),
         at("/oauth/token", POST=oauth.token),
         at("/oauth/revoke", POST=oauth.revoke),
+    ]
+
+
+def _clients(doors: Doors, may: ApiGate) -> list[BaseRoute]:
+    """Return applications, as Auth0 keeps its clients."""
+    clients = Clients(doors)
+    return [
         at(
             "/api/v2/clients",
             GET=may(Scope.READ_CLIENTS, clients.page),
@@ -58,6 +69,14 @@ def _service(doors: Doors) -> list[BaseRoute]:
             PATCH=may(Scope.UPDATE_CLIENTS, clients.update),
             DELETE=may(Scope.DELETE_CLIENTS, clients.delete),
         ),
+    ]
+
+
+def _records(doors: Doors, may: ApiGate) -> list[BaseRoute]:
+    """Return what happened, to read."""
+    sessions, lanes = SessionViews(doors), Lanes(doors)
+    events, deliveries = Events(doors), Deliveries(doors)
+    return [
         at("/api/v2/sessions/{sid:segment}", GET=may(Scope.READ_SESSIONS, sessions.show)),
         at("/api/v2/users/{sub:segment}/sessions", GET=may(Scope.READ_SESSIONS, sessions.of_user)),
         at("/api/v2/events", GET=may(Scope.READ_EVENTS, events.page)),
@@ -65,13 +84,22 @@ def _service(doors: Doors) -> list[BaseRoute]:
         at("/api/v2/deliveries", GET=may(Scope.READ_EVENTS, deliveries.page)),
         at("/api/v2/deliveries/{delivery_id:segment}", GET=may(Scope.READ_EVENTS, deliveries.show)),
         at("/api/v2/lanes", GET=may(Scope.READ_EVENTS, lanes.page)),
-        at(
-            "/api/v2/lanes/{client_id:segment}/pause",
-            POST=may(Scope.UPDATE_CLIENTS, lanes.pause),
-        ),
+    ]
+
+
+def _hands(doors: Doors, may: ApiGate) -> list[BaseRoute]:
+    """Return what an operator does by hand."""
+    lanes, retries = Lanes(doors), Retries(doors)
+    return [
+        at("/api/v2/lanes/{client_id:segment}/pause", POST=may(Scope.UPDATE_CLIENTS, lanes.pause)),
         at(
             "/api/v2/lanes/{client_id:segment}/resume",
             POST=may(Scope.UPDATE_CLIENTS, lanes.resume),
+        ),
+        at("/api/v2/deliveries/retry", POST=may(Scope.REPLAY_DELIVERIES, retries.all_of)),
+        at(
+            "/api/v2/deliveries/{delivery_id:segment}/retry",
+            POST=may(Scope.REPLAY_DELIVERIES, retries.one),
         ),
     ]
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState
+from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState, Retrial
 from dispatcher.domain.ledger import DeliveryFilter
 from dispatcher.ports import Settled
 from keys import Seal
@@ -39,6 +39,8 @@ from tests.kit.clock import FakeClock
 from tests.kit.folders import a_folder
 
 T = TypeVar("T")
+_RETRIED = {Retrial.RETRIED: True, Retrial.NOT_OVER: False}
+_NONE = DeliveryId("dl_99999")
 CAPS = {"shop": 2, "mail": 3, "wiki": 50}
 
 
@@ -174,6 +176,21 @@ class Deliveries(RuleBasedStateMachine):
             expected.state, expected.lease_until = settled.settlement.state, None
             expected.due_at = settled.settlement.due_at or expected.due_at
         return ours
+
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        """Ask for some once more: those that failed or were cancelled are due at once."""
+        ids = data.draw(st.lists(st.sampled_from(sorted(self.model) or [_NONE]), unique=True))
+
+        retrials = self.run(self.store.retry(ids))
+
+        over = {DeliveryState.FAILED, DeliveryState.CANCELLED}
+        expected = [self.model[name].state in over if name in self.model else None for name in ids]
+        assert [_RETRIED.get(retrial) for retrial in retrials] == expected
+        for name, retried in zip(ids, expected, strict=True):
+            if retried:
+                self.model[name].state = DeliveryState.PENDING
+                self.model[name].due_at = self.clock.steady()
 
     @rule(seconds=st.integers(1, 45))
     def let_time_pass(self, seconds: int) -> None:

@@ -17,7 +17,7 @@ from joserfc.jwk import KeySet
 from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.vault import VaultSigner
 from dispatcher.domain.applications import Application
-from dispatcher.domain.deliveries import Delivery, DeliveryState, Outcome
+from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState, Outcome, Retrial
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.ledger import DeliveryFilter, DeliveryRecord
 from dispatcher.domain.matching import match
@@ -187,6 +187,10 @@ class AQueue:
 
     def __init__(self, real: SqliteStore) -> None:
         self.real = real
+
+    async def retry(self, ids: Sequence[DeliveryId]) -> Sequence[Retrial]:
+        """Hand on."""
+        return await self.real.retry(ids)
 
     async def pause(self, client_id: ClientId) -> None:
         """Hand on."""

@@ -10,10 +10,11 @@ from dispatcher.adapters.sqlite.intake import accept
 from dispatcher.adapters.sqlite.matching import match
 from dispatcher.adapters.sqlite.opening import keep_time
 from dispatcher.adapters.sqlite.pruning import prune
+from dispatcher.adapters.sqlite.retries import retry
 from dispatcher.adapters.sqlite.settlements import settle
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.adapters.sqlite.values import ALWAYS, micros, micros_of
-from dispatcher.domain.deliveries import Delivery
+from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial
 from dispatcher.domain.errors import DiskReserve
 from dispatcher.domain.events import ClientId, Intake, Receipt
 from dispatcher.ports import Matched, Matcher, Retention, Settled
@@ -54,6 +55,10 @@ class SqliteQueue(Door):
     async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
         """Record attempts and move deliveries on; False for each whose lease is no longer ours."""
         return await self._engine.writer.run(lambda tx: settle(tx, batch))
+
+    async def retry(self, ids: Sequence[DeliveryId]) -> Sequence[Retrial]:
+        """Owe settled deliveries once more, as a person asks; say what came of each."""
+        return await self._engine.writer.run(lambda tx: retry(tx, ids))
 
     async def pause(self, client_id: ClientId) -> None:
         """Start nothing more for an application; what is in flight ends as it will."""

@@ -1,0 +1,74 @@
+"""Retrying: what failed or was cancelled is owed once more, because a person asks for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dispatcher.adapters.sqlite.lanes import LaneChanges
+from dispatcher.adapters.sqlite.rows import delivery_number
+from dispatcher.adapters.sqlite.transactions import Transaction
+from dispatcher.adapters.sqlite.values import packed
+from dispatcher.domain.deliveries import DeliveryId, DeliveryState, Reason, Retrial, retrial_of
+from dispatcher.domain.events import ClientId, Sid
+
+_FOUND = """
+SELECT json_group_array(json_array(delivery.number, delivery.client_id, delivery.uri, delivery.sid,
+    delivery.state, delivery.reason, event.except_sids IS NOT NULL))
+FROM json_each(?) CROSS JOIN delivery ON delivery.number = value
+JOIN event ON event.number = delivery.event
+"""
+_REPOINT = """
+UPDATE OR IGNORE delivery SET uri = value ->> 1 FROM jsonb_each(?) WHERE number = value ->> 0
+"""
+_OWE_AGAIN = """
+UPDATE delivery SET state = 'pending', reason = NULL, due_at = ?2, started_at = ?2, tries = 0,
+    refusals = 0, settled_at = NULL
+WHERE number IN (SELECT value FROM json_each(?1))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A delivery as it lies in the store."""
+
+    number: int
+    client_id: ClientId
+    uri: str
+    sid: Sid | None
+    state: DeliveryState
+    reason: Reason | None
+    excepts: int
+
+    @property
+    def retrial(self) -> Retrial:
+        """Whether it may be tried again."""
+        state, reason = DeliveryState(self.state), self.reason and Reason(self.reason)
+        return retrial_of(state, reason, sid=self.sid, excepts=bool(self.excepts))
+
+
+def retry(tx: Transaction, ids: Sequence[DeliveryId]) -> list[Retrial]:
+    """Owe those of *ids* once more that may be; say what came of each."""
+    numbers = [delivery_number(known_as) for known_as in ids]
+    rows = tx.read(_FOUND, packed(numbers))
+    found = {row[0]: _Settled(*row) for row in rows}
+    retried = [one for one in found.values() if one.retrial is Retrial.RETRIED]
+    if retried:
+        _owe_again(tx, retried)
+    return [found[number].retrial if number in found else Retrial.UNKNOWN for number in numbers]
+
+
+def _owe_again(tx: Transaction, retried: Sequence[_Settled]) -> None:
+    moved = [[one.number, uri] for one in retried if (uri := _uri(tx, one)) != one.uri]
+    tx.write(_REPOINT, packed(moved))
+    tx.write(_OWE_AGAIN, packed([one.number for one in retried]), tx.now)
+    lanes = LaneChanges()
+    for one in retried:
+        lanes.moved(one.client_id, DeliveryState(one.state), DeliveryState.PENDING)
+    lanes.write(tx)
+    tx.stir()
+
+
+def _uri(tx: Transaction, settled: _Settled) -> str:
+    """Return where it goes: to its own URI while the application has it, or has no other."""
+    application = tx.books.applications.get(settled.client_id)
+    urls = application.urls if application else ()
+    return settled.uri if settled.uri in urls or not urls else urls[0]
