@@ -1,10 +1,13 @@
 """``/oauth/token`` (RFC 6749 section 4.4) and ``/oauth/revoke`` (RFC 7009).
 
-Access tokens are opaque and stored as hashes. An unknown client takes as long as a wrong secret.
+Access tokens are opaque and stored as hashes. An unknown client takes as long as a wrong secret,
+and whoever guesses waits.
 """
 
 import base64
 import binascii
+import ipaddress
+import math
 import secrets
 from collections import Counter
 from collections.abc import Mapping
@@ -15,9 +18,10 @@ from urllib.parse import parse_qsl, unquote_plus, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dispatcher.domain.errors import Invalid
-from dispatcher.domain.events import ClientId
+from dispatcher.domain.errors import DispatcherError, Invalid
+from dispatcher.domain.events import ClientId, is_identifier
 from dispatcher.domain.sources import Access, ManagementClient, Scope
+from dispatcher.domain.throttle import Guesses
 from dispatcher.web.answers import NO_STORE, json_answer
 from dispatcher.web.bodies import decode, media_type, read_body
 from dispatcher.web.doors import Doors
@@ -31,10 +35,13 @@ _MOST_BYTES = 1 << 16
 class OAuthError(Exception):
     """A refusal in the words of RFC 6749 section 5.2."""
 
-    def __init__(self, error: str, description: str, *, status: int = 400) -> None:
+    def __init__(
+        self, error: str, description: str, *, status: int = 400, wait: timedelta | None = None
+    ) -> None:
         self.error = error
         self.description = description
         self.status = status
+        self.wait = wait
         super().__init__(description)
 
 
@@ -42,12 +49,17 @@ async def render_oauth_error(_: Request, error: Exception) -> Response:
     """Answer with *error* as RFC 6749 section 5.2 has it."""
     if not isinstance(error, OAuthError):
         raise error
-    unauthorized = {"www-authenticate": 'Basic realm="oauth"'} if error.status == 401 else {}  # noqa: PLR2004 - a status
     return json_answer(
         {"error": error.error, "error_description": error.description},
         status=error.status,
-        headers={**NO_STORE, **unauthorized},
+        headers={**NO_STORE, **_headers(error)},
     )
+
+
+def _headers(error: OAuthError) -> dict[str, str]:
+    if error.wait is not None:
+        return {"retry-after": str(math.ceil(error.wait.total_seconds()))}
+    return {"www-authenticate": 'Basic realm="oauth"'} if error.status == 401 else {}  # noqa: PLR2004 - a status
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,7 @@ class OAuth:
         self._clock = doors.clock
         self._audience = _place(f"{doors.public_url}{API}/")
         self._stranger: ManagementClient | None = None
+        self._guesses = Guesses()
 
     async def token(self, request: Request) -> Response:
         """Answer a client_credentials grant."""
@@ -109,16 +122,35 @@ class OAuth:
         return Response(status_code=200, headers=NO_STORE)
 
     async def _client(self, request: Request, parameters: Mapping[str, str]) -> ManagementClient:
+        """Return who asks; a fault of ours meanwhile is not counted as a wrong secret."""
         given = _credentials(request, parameters)
+        # What can be nobody's name needs no count of its own.
+        asked = given.client_id if is_identifier(given.client_id) else "", _address(request)
+        wait = self._guesses.begin(*asked, self._clock.steady())
+        if wait:
+            raise OAuthError(
+                "too_many_attempts", "Too many wrong secrets came from here", status=429, wait=wait
+            )
+        try:
+            client = await self._proven(given)
+        except DispatcherError:
+            self._guesses.take_back(*asked)
+            raise
+        if client is None:
+            raise OAuthError(
+                "invalid_client", "The client is unknown, or its secret is wrong", status=401
+            )
+        self._guesses.proved(*asked)
+        return client
+
+    async def _proven(self, given: _Credentials) -> ManagementClient | None:
         stranger = await self._nobody()
         client = await self._registry.management_client(ClientId(given.client_id))
         for secret in given.readings:
             proven = await self._verifier.client_secret(client or stranger, secret)
             if client is not None and proven:
                 return client
-        raise OAuthError(
-            "invalid_client", "The client is unknown, or its secret is wrong", status=401
-        )
+        return None
 
     async def _nobody(self) -> ManagementClient:
         """Return a client that nobody is: an unknown one is judged by it, and takes as long."""
@@ -143,13 +175,35 @@ def _check_grant_type(parameters: Mapping[str, str]) -> None:
 
 
 def _granted(client: ManagementClient, requested: str | None) -> frozenset[Scope]:
-    """Return the scopes asked for, or all that the client has."""
+    """Return those of the scopes asked for that the client has, or all that it has.
+
+    What is granted may be less than what was asked for, and the answer says so (RFC 6749 section
+    3.3); where nothing is left it is refused.
+    """
     if not requested or not requested.split():
         return client.scopes
-    wanted = set(requested.split())
-    if wanted - client.scopes:
-        raise OAuthError("invalid_scope", "The client does not have every scope that it asks for")
-    return frozenset(Scope(name) for name in wanted)
+    granted = client.scopes & set(requested.split())
+    if not granted:
+        raise OAuthError("invalid_scope", "The client has none of the scopes that it asks for")
+    return frozenset(map(Scope, granted))
+
+
+_PREFIX_OF_ONE_PARTY = 64
+"""Who has one IPv6 address has the other ones of its network too (RFC 6177)."""
+_LONGEST_ADDRESS = 64
+
+
+def _address(request: Request) -> str:
+    """Return where a request comes from, as one party: an IPv4 address, or an IPv6 network."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host[:_LONGEST_ADDRESS]
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((address.packed, _PREFIX_OF_ONE_PARTY), strict=False))
 
 
 def _place(url: str) -> tuple[str, str]:
