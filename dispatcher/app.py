@@ -37,6 +37,7 @@ from dispatcher.domain.errors import Fault, InvalidSettings
 from dispatcher.pipeline.declare import declare, declare_clients, declare_sources, without_key
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
+from dispatcher.pipeline.waiting import Waiting
 from dispatcher.pipeline.workers import Workers
 from dispatcher.ports import Retention
 from dispatcher.settings import Declared, Settings, read_declared
@@ -186,7 +187,7 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
         known_initiators=settings.known_initiators,
         is_source=lambda name: name in store.sources,
     )
-    state = ServiceState()
+    state, waiting = ServiceState(), Waiting(ledger=store)
     doors = Doors(
         queue=store,
         registry=store,
@@ -197,6 +198,7 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
         verifier=rooms.verifier,
         telemetry=telemetry,
         clock=rooms.clock,
+        waiting=waiting,
         issuer=settings.issuer,
         public_url=settings.shown_url,
         known_initiators=frozenset(settings.known_initiators),
@@ -212,7 +214,7 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
         store=store,
         signer=rooms.signer,
         telemetry=telemetry,
-        workers=_workers(rooms, telemetry),
+        workers=_workers(rooms, telemetry, waiting),
         app=build(doors, management=settings.management_listen is None),
         management_app=build_management(doors),
         state=state,
@@ -221,7 +223,7 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
     )
 
 
-def _workers(rooms: _Rooms, telemetry: Telemetry) -> Workers:
+def _workers(rooms: _Rooms, telemetry: Telemetry, waiting: Waiting) -> Workers:
     settings, store, clock = rooms.settings, rooms.store, rooms.clock
     terms = Terms(
         issuer=settings.issuer,
@@ -242,6 +244,7 @@ def _workers(rooms: _Rooms, telemetry: Telemetry) -> Workers:
             registry=store, signer=rooms.signer, sender=rooms.sender, clock=clock, terms=terms
         ),
         upkeep=Upkeep(queue=store, ledger=store, telemetry=telemetry, retention=retention),
+        waiting=waiting,
         telemetry=telemetry,
         clock=clock,
         max_in_flight=settings.max_in_flight,

@@ -231,6 +231,13 @@ class Ledger(Protocol):
     async def delivery(self, delivery_id: DeliveryId) -> DeliveryRecord | None:
         """Return one delivery with its attempts."""
 
+    async def heard_of(self, events: Collection[EventId]) -> Collection[EventId]:
+        """Return those of *events* of which there is nothing to be heard soon.
+
+        They are matched, and each of their deliveries has had an attempt, is over, or is pending on
+        a lane that is not open.
+        """
+
     async def lanes(self, after: ClientId | None, take: int) -> Sequence[LaneRecord]:
         """Return the lanes that have or had deliveries, by client_id, those past *after*."""
 

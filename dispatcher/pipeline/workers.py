@@ -33,6 +33,7 @@ from dispatcher.pipeline.handover import Handover
 from dispatcher.pipeline.match import Match
 from dispatcher.pipeline.settle import Settler
 from dispatcher.pipeline.upkeep import Upkeep
+from dispatcher.pipeline.waiting import Waiting
 from dispatcher.ports import Clock, Queue, Settled, Telemetry
 
 LeaseKey: TypeAlias = tuple[DeliveryId, LeaseId]
@@ -56,6 +57,7 @@ class Workers:
         queue: Queue,
         deliver: Deliver,
         upkeep: Upkeep,
+        waiting: Waiting,
         telemetry: Telemetry,
         clock: Clock,
         max_in_flight: int,
@@ -63,6 +65,7 @@ class Workers:
         self._queue = queue
         self._deliver = deliver
         self._upkeep = upkeep
+        self._waiting = waiting
         self._telemetry = telemetry
         self._clock = clock
         self._free = max_in_flight
@@ -92,6 +95,7 @@ class Workers:
         a store that does not answer never got to know.
         """
         self._deliver.draining = True
+        self._waiting.close()
         self._stopping.cancel()
         with anyio.move_on_after(grace.total_seconds()):
             await self._all_slots_free()
@@ -115,6 +119,7 @@ class Workers:
         async with anyio.create_task_group() as loops:
             loops.start_soon(self._forever, "match", self._match)
             loops.start_soon(self._forever, "upkeep", self._upkeep.run)
+            loops.start_soon(self._forever, "waiting", self._waiting.run)
             loops.start_soon(self._forever, "claim", partial(self._claim, todo))
 
     def _give_back_the_rest(self, finished: Finished) -> None:
@@ -133,7 +138,9 @@ class Workers:
     async def _match(self) -> None:
         match, seen = Match(queue=self._queue, telemetry=self._telemetry), 0
         while True:
-            if not await match():
+            if await match():
+                self._waiting.stir()
+            else:
                 seen = await self._queue.wait(seen, at_most=POLL)
 
     async def _claim(self, todo: Todo) -> None:
@@ -193,6 +200,7 @@ class Workers:
         self._free += len(batch)
         self._retries += sum(_is_retry(settled.delivery) for settled in batch)
         self._freed.set()
+        self._waiting.stir()
 
 
 def _lent(delivery: Delivery) -> LeaseKey:

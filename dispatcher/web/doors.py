@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from dispatcher.domain.applications import Application, RegistrationRules
 from dispatcher.domain.errors import Fault
 from dispatcher.domain.events import KNOWN_INITIATORS
+from dispatcher.pipeline.waiting import Waiting
 from dispatcher.ports import (
     Clock,
     KeyKeeper,
@@ -49,6 +50,7 @@ class Doors:
     verifier: Verifier
     telemetry: Telemetry
     clock: Clock
+    waiting: Waiting
     issuer: str
     public_url: str
     known_initiators: Collection[str] = KNOWN_INITIATORS

@@ -14,6 +14,7 @@ from dispatcher.web.bodies import decode, read_body, require_json
 from dispatcher.web.doors import Doors
 from dispatcher.web.formats import native
 from dispatcher.web.gates import SourceGate
+from dispatcher.web.waiting import FirstOutcomes
 
 
 class Ingest:
@@ -22,6 +23,7 @@ class Ingest:
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
         self._known = frozenset(doors.known_initiators)
+        self._first_outcomes = FirstOutcomes(doors)
         self._gate = SourceGate(registry=doors.registry, verifier=doors.verifier, clock=doors.clock)
 
     async def receive(self, request: Request) -> Response:
@@ -44,7 +46,13 @@ class Ingest:
         receipts = await accept(batch, queue=self._doors.queue, telemetry=self._doors.telemetry)
 
         answers = [self._answer(*pair) for pair in zip(batch, receipts, strict=True)]
-        return json_answer(answers if isinstance(document, list) else answers[0], status=202)
+        if isinstance(document, list):
+            return json_answer(answers, status=202)
+        # A join has no outcomes: nothing is known under its id.
+        heard = isinstance(batch[0], LogoutEvent) and await self._first_outcomes.answer(
+            request, receipts[0]
+        )
+        return heard or json_answer(answers[0], status=202)
 
     def _read(
         self, document: object, source: Source, headers: Mapping[bytes, bytes]

@@ -23,6 +23,7 @@ from dispatcher.domain.ledger import DeliveryFilter, DeliveryRecord
 from dispatcher.domain.matching import match
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
+from dispatcher.pipeline.waiting import Waiting
 from dispatcher.pipeline.workers import LEASE, Workers
 from dispatcher.ports import (
     Clock,
@@ -99,6 +100,7 @@ class Stage:
         deliver: Deliver | None = None,
         max_in_flight: int = 256,
         telemetry: RecordingTelemetry | None = None,
+        waiting: Waiting | None = None,
     ) -> Workers:
         """Return everything that happens without being asked for."""
         queue, telemetry = queue or self.store, telemetry or self.telemetry
@@ -107,6 +109,7 @@ class Stage:
             queue=queue,
             deliver=deliver or self.deliver(),
             upkeep=upkeep,
+            waiting=waiting or Waiting(ledger=self.store),
             telemetry=telemetry,
             clock=self.clock,
             max_in_flight=max_in_flight,

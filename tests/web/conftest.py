@@ -12,6 +12,7 @@ from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.vault import VaultSigner, VaultVerifier
 from dispatcher.domain.events import Audience, SourceName
 from dispatcher.domain.sources import Source
+from dispatcher.pipeline.waiting import Waiting
 from dispatcher.web import Doors
 from keys import Seal, SigningKey, Vault
 from tests.kit.telemetry import RecordingTelemetry
@@ -80,6 +81,7 @@ async def face(
         verifier=VaultVerifier(clock),
         telemetry=telemetry,
         clock=clock,
+        waiting=Waiting(ledger=store),
         issuer="https://op.example/",
         public_url="https://dispatcher.example",
     )

@@ -5,7 +5,7 @@ among much else; where none does, the newest rows are gone through.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dispatcher.adapters.sqlite.breakers import lane_of
@@ -86,6 +86,14 @@ SELECT json_group_array(json_array(client_id, pending, in_flight, (
     WHERE delivery.client_id = lane.client_id AND settled_at IS NULL ORDER BY number LIMIT 1
 ), breaker)) FROM (SELECT * FROM lane WHERE client_id > ? ORDER BY client_id LIMIT ?) AS lane
 """
+_HEARD_OF = """
+SELECT json_group_array(event.number) FROM json_each(?) AS wanted
+CROSS JOIN event ON event.number = wanted.value
+WHERE event.state <> 'accepted' AND NOT EXISTS (
+    SELECT 1 FROM delivery LEFT JOIN lane ON lane.client_id = delivery.client_id
+    WHERE delivery.event = event.number AND settled_at IS NULL AND attempt_count = 0
+        AND NOT (delivery.state = 'pending' AND lane.state <> 'open'))
+"""
 _ACCEPTED = "SELECT count(*) FROM event WHERE due = 1 AND state = 'accepted'"
 
 _Where = Mapping[str, tuple[str, str | int | None]]
@@ -133,6 +141,12 @@ class SqliteLedger(Door):
         where = {"number": ("number = :number", number)}
         found = await self._engine.readers.run(lambda reading: _delivery_records(reading, where, 1))
         return found[0] if found else None
+
+    async def heard_of(self, events: Collection[EventId]) -> Collection[EventId]:
+        """Return those of *events* of which there is nothing to be heard soon."""
+        wanted = packed([event_number(known_as) for known_as in events])
+        numbers = await self._engine.readers.run(lambda reading: reading.read(_HEARD_OF, wanted))
+        return [*map(event_id, numbers)]
 
     async def lanes(self, after: ClientId | None, take: int) -> Sequence[LaneRecord]:
         """Return the lanes that have or had deliveries, by client_id, those past *after*."""
