@@ -187,7 +187,7 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
         known_initiators=settings.known_initiators,
         is_source=lambda name: name in store.sources,
     )
-    state, waiting = ServiceState(), Waiting(ledger=store)
+    state = ServiceState()
     doors = Doors(
         queue=store,
         registry=store,
@@ -198,7 +198,7 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
         verifier=rooms.verifier,
         telemetry=telemetry,
         clock=rooms.clock,
-        waiting=waiting,
+        waiting=Waiting(ledger=store),
         issuer=settings.issuer,
         public_url=settings.shown_url,
         known_initiators=frozenset(settings.known_initiators),
@@ -214,7 +214,7 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
         store=store,
         signer=rooms.signer,
         telemetry=telemetry,
-        workers=_workers(rooms, telemetry, waiting),
+        workers=_workers(rooms, telemetry, doors.waiting),
         app=build(doors, management=settings.management_listen is None),
         management_app=build_management(doors),
         state=state,

@@ -65,13 +65,16 @@ async def test_a_source_hears_as_soon_as_the_application_has_answered(
 ) -> None:
     """What is settled wakes who waits: nobody is told before the answer, or waits for a look."""
     monkeypatch.setattr(module, "UNASKED", LONG)
-    gate, waiting = Gate(), Waiting(ledger=stage.store)
-    waiters = Waiters(waiting)
-    async with RpServer(gate) as rp, at_work(stage.workers(waiting=waiting)):
+    gate, ledger = Gate(), Asked(stage.store)
+    waiters = Waiters(Waiting(ledger=ledger))
+    async with RpServer(gate) as rp, at_work(stage.workers(waiting=waiters.waiting)):
         await stage.owe_unmatched(shop_at(rp.uri()))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(waiters.wait)
             await until_asked(rp)
+            so_far = len(ledger.questions)
+            waiters.waiting.stir()
+            await until(lambda: len(ledger.questions) > so_far)
             before = list(waiters.told)
             gate.opened.set()
 
