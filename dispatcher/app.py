@@ -180,14 +180,13 @@ class _Rooms:
 
 
 def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> House:
-    settings, store = rooms.settings, rooms.store
+    settings, store, state = rooms.settings, rooms.store, ServiceState()
     telemetry = Telemetry(
         clock=rooms.clock,
         version=VERSION,
         known_initiators=settings.known_initiators,
         is_source=lambda name: name in store.sources,
     )
-    state = ServiceState()
     doors = Doors(
         queue=store,
         registry=store,
