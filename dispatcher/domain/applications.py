@@ -84,7 +84,8 @@ class LogoutDelivery:
 class Application:
     """One application; ``document`` is its client object as it is shown.
 
-    ``client_key_pem`` is the private key of its client certificate: never part of the document.
+    ``client_key_pem`` is the private key of its client certificate, ``secret_hash`` the hash of its
+    ``client_secret``: neither is ever part of the document.
     """
 
     client_id: ClientId
@@ -99,6 +100,7 @@ class Application:
     delivery: LogoutDelivery = field(default_factory=LogoutDelivery)
     managed_by: ManagedBy = ManagedBy.API
     client_key_pem: str | None = field(default=None, repr=False)
+    secret_hash: str | None = field(default=None, repr=False)
 
     def subscribes_to(self, initiator: Initiator) -> bool:
         """Whether a session that ended for *initiator* is this application's concern."""

@@ -1,4 +1,7 @@
-"""``/api/v2/clients``: applications, as Auth0's Management API keeps its clients."""
+"""``/api/v2/clients``: applications, as Auth0's Management API keeps its clients.
+
+Of a ``client_secret`` only the hash is kept. It is shown once, when it is made.
+"""
 
 import dataclasses
 import secrets
@@ -17,7 +20,7 @@ from dispatcher.domain.applications import (
     patched,
 )
 from dispatcher.domain.errors import Conflict, Fault, InvalidApplication
-from dispatcher.domain.events import ClientId
+from dispatcher.domain.events import IDENTIFIER_RULE, ClientId, is_identifier
 from dispatcher.web.answers import json_answer
 from dispatcher.web.bodies import read_document
 from dispatcher.web.client_pages import ClientPages, shown
@@ -25,9 +28,9 @@ from dispatcher.web.doors import Doors
 from dispatcher.web.problems import InexistentClient, NotOverTheApi
 
 _ALPHABET = string.ascii_letters + string.digits
-_ID_LENGTH = 32
+_ID_LENGTH, _SECRET_LENGTH = 32, 64
 _NOT_KEPT = frozenset({"managed_by", "client_secret"})
-"""Members of an answer or of Auth0's that are not the writer's to set, or not ours to keep."""
+"""Members that are not the writer's to set, or of which only the hash is kept."""
 
 
 class Clients:
@@ -35,6 +38,7 @@ class Clients:
 
     def __init__(self, doors: Doors) -> None:
         self._registry = doors.registry
+        self._verifier = doors.verifier
         self._check = doors.check_application
         self._rules = dataclasses.replace(doors.rules, managed_by=ManagedBy.API)
         self._pages = ClientPages(doors.registry)
@@ -50,27 +54,47 @@ class Clients:
         return self._pages.one(request, self._existing(request))
 
     async def create(self, request: Request) -> Response:
-        """Create an application; its client_id is made here unless it is given."""
-        document = _kept(await read_document(request))
+        """Create an application; its client_id and client_secret are made here unless given."""
+        given = await read_document(request)
+        document = _kept(given)
         _refuse_file_only(document)
         if document.get("client_id") is None:
-            document["client_id"] = _new_client_id()
+            document["client_id"] = _random(_ID_LENGTH)
         application = self._read(document)
+        secret = _secret_in(given) or _random(_SECRET_LENGTH)
 
+        application = await self._with_secret(application, secret)
         await self._registry.create_application(application)
 
-        return json_answer(shown(application), status=201)
+        return json_answer(shown(application) | {"client_secret": secret}, status=201)
 
     async def update(self, request: Request) -> Response:
         """Replace each root member that is given."""
-        patch = _kept(await read_document(request))
+        given = await read_document(request)
+        patch = _kept(given)
         _refuse_file_only(patch)
+        secret = _secret_in(given)
 
         async with self._writing:
-            application = self._patched(self._writable(request), patch)
+            existing = self._writable(request)
+            application = self._patched(existing, patch)
+            if secret is not None:
+                application = await self._with_secret(application, secret)
+            elif "client_secret" not in given:
+                application = dataclasses.replace(application, secret_hash=existing.secret_hash)
             await self._registry.replace_application(application)
 
         return json_answer(shown(application))
+
+    async def rotate_secret(self, request: Request) -> Response:
+        """Make another client_secret; the one before is worth nothing from then on."""
+        secret = _random(_SECRET_LENGTH)
+
+        async with self._writing:
+            application = await self._with_secret(self._writable(request), secret)
+            await self._registry.replace_application(application)
+
+        return json_answer(shown(application) | {"client_secret": secret})
 
     async def delete(self, request: Request) -> Response:
         """Delete an application; one that is not there is deleted already."""
@@ -82,6 +106,10 @@ class Clients:
                 await self._registry.delete_application(client_id)
 
         return Response(status_code=204)
+
+    async def _with_secret(self, application: Application, secret: str) -> Application:
+        secret_hash = await self._verifier.secret_hash(secret)
+        return dataclasses.replace(application, secret_hash=secret_hash)
 
     def _existing(self, request: Request) -> Application:
         client_id = ClientId(request.path_params["client_id"])
@@ -133,5 +161,16 @@ def _refuse_file_only(document: Mapping[str, object]) -> None:
         raise NotOverTheApi(f"Accepted from the declarative file only: {names}")
 
 
-def _new_client_id() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
+def _secret_in(given: Mapping[str, object]) -> str | None:
+    """Return the client_secret that the writer wants; None where it leaves it to us, or removes it.
+
+    Raises InvalidApplication where it is none, never quoting it.
+    """
+    secret = given.get("client_secret")
+    if secret is None or (isinstance(secret, str) and is_identifier(secret)):
+        return secret
+    raise InvalidApplication([Fault("client_secret", f"must be {IDENTIFIER_RULE}")])
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))

@@ -145,12 +145,22 @@ class OAuth:
 
     async def _proven(self, given: _Credentials) -> ManagementClient | None:
         stranger = await self._nobody()
-        client = await self._registry.management_client(ClientId(given.client_id))
+        client = await self._who(ClientId(given.client_id))
         for secret in given.readings:
             proven = await self._verifier.client_secret(client or stranger, secret)
             if client is not None and proven:
                 return client
         return None
+
+    async def _who(self, client_id: ClientId) -> ManagementClient | None:
+        """Return the management client of that name; an application is one that may do nothing."""
+        client = await self._registry.management_client(client_id)
+        application = self._registry.applications.get(client_id)
+        if client is not None or application is None or application.secret_hash is None:
+            return client
+        return ManagementClient(
+            client_id=client_id, secret_hash=application.secret_hash, scopes=frozenset()
+        )
 
     async def _nobody(self) -> ManagementClient:
         """Return a client that nobody is: an unknown one is judged by it, and takes as long."""
@@ -180,6 +190,8 @@ def _granted(client: ManagementClient, requested: str | None) -> frozenset[Scope
     What is granted may be less than what was asked for, and the answer says so (RFC 6749 section
     3.3); where nothing is left it is refused.
     """
+    if not client.scopes:
+        raise OAuthError("unauthorized_client", "The client may not call the management API")
     if not requested or not requested.split():
         return client.scopes
     granted = client.scopes & set(requested.split())

@@ -160,7 +160,7 @@ def _auth0_message(error: DispatcherError) -> str:
     what = "Query" if isinstance(error, InvalidQuery) else "Payload"
     first = error.faults[0]
     where = f" on property {_short(first.field)}" if first.field else ""
-    return f"{what} validation error: '{first.message}'{where}"
+    return f"{what} validation error: '{first.message}'{where}."
 
 
 def _errors(faults: Sequence[Fault]) -> list[dict[str, str]]:

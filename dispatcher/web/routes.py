@@ -69,6 +69,10 @@ def _clients(doors: Doors, may: ApiGate) -> list[BaseRoute]:
             PATCH=may(Scope.UPDATE_CLIENTS, clients.update),
             DELETE=may(Scope.DELETE_CLIENTS, clients.delete),
         ),
+        at(
+            "/api/v2/clients/{client_id:segment}/rotate-secret",
+            POST=may(Scope.UPDATE_CLIENTS, clients.rotate_secret),
+        ),
     ]
 
 

@@ -47,6 +47,7 @@ FULL = Application(
     ),
     managed_by=ManagedBy.FILE,
     client_key_pem="-----BEGIN PRIVATE KEY-----",
+    secret_hash="scrypt$salt$hash",
 )
 
 SOURCE = Source(

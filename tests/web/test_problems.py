@@ -73,7 +73,7 @@ def test_the_management_api_speaks_as_auth0_does() -> None:
     assert shown(answer) == {
         "statusCode": 400,
         "error": "Bad Request",
-        "message": "Payload validation error: 'is required' on property name",
+        "message": "Payload validation error: 'is required' on property name.",
         "errorCode": "invalid_body",
         "errors": [
             {"field": "name", "message": "is required"},
@@ -87,7 +87,7 @@ def test_a_bad_query_is_told_from_a_bad_payload() -> None:
     answer = shown(render(InvalidQuery([Fault("take", "must be a whole number")]), path=AUTH0))
 
     assert answer["errorCode"] == "invalid_query_string"
-    assert answer["message"] == "Query validation error: 'must be a whole number' on property take"
+    assert answer["message"] == "Query validation error: 'must be a whole number' on property take."
 
 
 def test_a_fault_of_ours_says_when_to_come_again() -> None:

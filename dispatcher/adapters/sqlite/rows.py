@@ -171,6 +171,7 @@ def record_of_application(application: Application) -> str:
             "algorithm": application.algorithm,
             "session_required": application.session_required,
             "managed_by": application.managed_by,
+            "secret_hash": application.secret_hash,
             "delivery": {name: getattr(delivery, name) for name in _PLAIN_DELIVERY}
             | {name: _seconds(getattr(delivery, name)) for name in ("timeout", "horizon")},
         }
@@ -212,6 +213,7 @@ def application_of(
         delivery=_delivery_terms(known["delivery"]),
         managed_by=ManagedBy(known["managed_by"]),
         client_key_pem=client_key_pem,
+        secret_hash=known.get("secret_hash"),
     )
 
 
