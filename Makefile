@@ -9,10 +9,12 @@ READY := $(VENV)/.ready
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(READY): requirements/dev.txt pyproject.toml
+# auth0-4 is an older generation of an SDK that tests drive: two can not be in one environment.
+$(READY): requirements/dev.txt requirements/auth0-4.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target $(VENV)/auth0-4 -r requirements/auth0-4.txt
 	@touch $(READY)
 
 setup: $(READY) ## .venv with the locked dependencies and the package itself
@@ -46,5 +48,6 @@ lock: ## resolve the dependencies anew; nothing younger than a week is taken (ne
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/dev.txt
 	uv pip compile pyproject.toml -c requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/runtime.txt
 	uv pip compile requirements/build.in -c requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/build.txt
+	uv pip compile requirements/auth0-4.in --no-deps --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/auth0-4.txt
 
 .PHONY: help setup run serve test format lint check bench lock
