@@ -11,6 +11,7 @@ from dispatcher.domain.events import (
     EventState,
     LogoutEvent,
     Participant,
+    SessionJoined,
     Sid,
     Sub,
     UnmatchedReason,
@@ -90,6 +91,41 @@ async def test_excepted_sessions_are_left_alone(store: Store) -> None:
     await match_all(store)
 
     assert await told(store) == {("shop", "s1"), ("shop", "s3")}
+
+
+def known_as(*names: str, sid: str) -> SessionJoined:
+    """Return that alice joined ``shop`` and ``mail``, which know her by names of their own."""
+    clients = zip(("shop", "mail"), names, strict=True)
+    participants = tuple(Participant(ClientId(client), Sub(name)) for client, name in clients)
+    return replace(a_join(sid=sid, sub="alice"), clients=participants)
+
+
+async def test_each_application_is_told_by_the_name_that_it_knows(store: Store) -> None:
+    """All of a user's sessions end at once by each application's own sub, never by another's."""
+    await register(store, *map(an_application, ("shop", "mail")))
+    for sid in ("s1", "s2"):
+        await accept(store, known_as("p-shop", "p-mail", sid=sid))
+    await accept(store, an_event(sub="alice"))
+    await match_all(store)
+
+    deliveries = {(one.client_id, one.sub, one.sid) for one in await claim(store)}
+
+    assert deliveries == {("shop", "p-shop", None), ("mail", "p-mail", None)}
+
+
+async def test_who_needs_a_sid_is_told_of_each_session(store: Store) -> None:
+    """A user-wide event is told session by session to who needs a sid, a late one among them."""
+    await register(store, an_application("shop", session_required=True))
+    for sid in ("s1", "s2"):
+        await accept(store, a_join("shop", sid=sid))
+    await accept(store, an_event(sub="alice"))
+    await match_all(store)
+    await accept(store, a_join("shop", sid="s3", occurred_at=NOON - timedelta(minutes=1)))
+
+    await match_all(store)
+
+    assert await told(store) == {("shop", "s1"), ("shop", "s2"), ("shop", "s3")}
+    assert {record.state for record in await records(store)} == {DeliveryState.PENDING}
 
 
 async def test_an_event_that_concerns_nobody_says_why(store: Store) -> None:
