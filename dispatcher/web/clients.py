@@ -56,10 +56,9 @@ class Clients:
     async def create(self, request: Request) -> Response:
         """Create an application; its client_id and client_secret are made here unless given."""
         given = await read_document(request)
-        document = _kept(given)
+        document = patched({}, _kept(given))
         _refuse_file_only(document)
-        if document.get("client_id") is None:
-            document["client_id"] = _random(_ID_LENGTH)
+        document.setdefault("client_id", _random(_ID_LENGTH))
         application = self._read(document)
         secret = _secret_in(given) or _random(_SECRET_LENGTH)
 

@@ -13,6 +13,7 @@ from dispatcher.ports import Telemetry
 from dispatcher.web import discovery
 from dispatcher.web.clients import Clients
 from dispatcher.web.discovery import Discovery
+from dispatcher.web.docs import Docs
 from dispatcher.web.doors import Doors
 from dispatcher.web.envelope import Envelope
 from dispatcher.web.gates import ApiGate, Handler
@@ -44,13 +45,16 @@ def _service(doors: Doors) -> list[BaseRoute]:
 
 def _open(doors: Doors) -> list[BaseRoute]:
     """Return what needs no access token: sources prove themselves, and what is public."""
-    ingest, oauth, public = Ingest(doors), OAuth(doors), Discovery(doors)
+    ingest, oauth, public, docs = Ingest(doors), OAuth(doors), Discovery(doors), Docs(doors)
     return [
         at("/webhooks/{source}", POST=ingest.receive),
         at(discovery.JWKS, GET=public.jwks),
         at(discovery.CONFIGURATION, GET=public.configuration),
         at("/oauth/token", POST=oauth.token),
         at("/oauth/revoke", POST=oauth.revoke),
+        at("/openapi.json", GET=docs.document),
+        at("/docs", GET=docs.page),
+        at("/docs.css", GET=docs.style),
     ]
 
 

@@ -9,15 +9,11 @@ import anyio
 import pytest
 
 from dispatcher.adapters.sqlite import SqliteStore
-from dispatcher.adapters.vault import VaultSigner, VaultVerifier
 from dispatcher.domain.events import Audience, SourceName
 from dispatcher.domain.sources import Source
-from dispatcher.pipeline.waiting import Waiting
-from dispatcher.web import Doors
-from keys import Seal, SigningKey, Vault
-from tests.kit.telemetry import RecordingTelemetry
+from keys import Seal, SigningKey
 from tests.web.builders import NOW
-from tests.web.face import BEARER, SECRET, Face, StandingClock
+from tests.web.face import BEARER, SECRET, Face, StandingClock, opened
 
 SOURCES = (
     Source(name=SourceName("idp"), secrets=(SECRET,)),
@@ -58,35 +54,7 @@ async def face(
     tmp_path: Path, furnished: Path, seal: Seal, signing_key: SigningKey
 ) -> AsyncIterator[Face]:
     """Open the face on a store of its own."""
-    clock, telemetry = StandingClock(), RecordingTelemetry()
     path = tmp_path / "store.db"
     shutil.copy(furnished, path)
-    store = await SqliteStore.open(path, seal=seal, clock=clock)
-    vault = await Vault.open(
-        store=store,
-        seal=seal,
-        now=NOW,
-        algorithms=[signing_key.alg],
-        imported=[signing_key],
-        threads=0,
-    )
-    signer = VaultSigner(vault)
-    doors = Doors(
-        queue=store,
-        registry=store,
-        sessions=store,
-        ledger=store,
-        health=store,
-        keys=signer,
-        verifier=VaultVerifier(clock),
-        telemetry=telemetry,
-        clock=clock,
-        waiting=Waiting(ledger=store),
-        issuer="https://op.example/",
-        public_url="https://dispatcher.example",
-    )
-    face = Face(doors=doors, store=store, clock=clock, telemetry=telemetry)
-    yield face
-    await face.http.aclose()
-    vault.close()
-    await face.close_store()
+    async with opened(path, seal, signing_key) as face:
+        yield face

@@ -3,18 +3,22 @@
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from dispatcher.adapters.sqlite import SqliteStore
+from dispatcher.adapters.vault import VaultSigner, VaultVerifier
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.sources import Access, ManagementClient, Scope
+from dispatcher.pipeline.waiting import Waiting
 from dispatcher.web import Doors, build
-from keys import hash_token
+from keys import Seal, SigningKey, Vault, hash_token
 from keys.webhook_signature import parse_secret, sign
 from tests.kit.telemetry import RecordingTelemetry
 from tests.web.builders import NOW
@@ -132,3 +136,32 @@ class Face:
         await self.grant(*Scope)
         events: list[dict[str, Any]] = (await self.api("GET", "events")).json()["events"]
         return events
+
+
+@asynccontextmanager
+async def opened(path: Path, seal: Seal, key: SigningKey) -> AsyncIterator[Face]:
+    """Open the face on the store at *path*, and close both."""
+    clock, telemetry = StandingClock(), RecordingTelemetry()
+    store = await SqliteStore.open(path, seal=seal, clock=clock)
+    vault = await Vault.open(
+        store=store, seal=seal, now=NOW, algorithms=[key.alg], imported=[key], threads=0
+    )
+    doors = Doors(
+        queue=store,
+        registry=store,
+        sessions=store,
+        ledger=store,
+        health=store,
+        keys=VaultSigner(vault),
+        verifier=VaultVerifier(clock),
+        telemetry=telemetry,
+        clock=clock,
+        waiting=Waiting(ledger=store),
+        issuer="https://op.example/",
+        public_url="https://dispatcher.example",
+    )
+    face = Face(doors=doors, store=store, clock=clock, telemetry=telemetry)
+    yield face
+    await face.http.aclose()
+    vault.close()
+    await face.close_store()

@@ -82,6 +82,14 @@ async def test_a_client_gets_an_id(api: Face) -> None:
     assert all(re.fullmatch("[A-Za-z0-9]{32}", client_id) for client_id in ids)
 
 
+async def test_null_is_as_good_as_nothing(api: Face) -> None:
+    """A member that is created as null is not there, and a client_id is made for it."""
+    answer = await api.api("POST", "clients", {"name": "Shop", "client_id": None, "sso": None})
+
+    assert answer.status_code == 201
+    assert set(answer.json()) == {"client_id", "name", "managed_by", "client_secret"}
+
+
 async def test_a_client_id_is_taken_once(api: Face) -> None:
     """A second client of one id is a conflict, and the first stays as it is."""
     await api.api("POST", "clients", a_client())
