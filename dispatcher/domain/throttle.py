@@ -60,6 +60,16 @@ class Meter(Generic[K]):
             self._worn_off_at[key] -= self._allowance.wears_off
 
 
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One try: who is asked for, from where, and how long it has to wait (not at all: go on)."""
+
+    client_id: str
+    address: str
+    wait: timedelta
+    counted: bool
+
+
 class Guesses:
     """Judges who may try a secret now: by the client that is asked for, and the address."""
 
@@ -69,30 +79,40 @@ class Guesses:
         self._proven: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._most = most
 
-    def begin(self, client_id: str, address: str, now: datetime) -> timedelta:
-        """Count a try, wrong until it proves right; or return how long to wait, and count none.
+    def begin(self, client_id: str, address: str, now: datetime) -> Guess:
+        """Let a try begin, unless it has to wait; say afterwards what became of it.
 
-        Counted before it is judged, so that many at once are no way around it.
+        It counts as wrong until it proves right, so that many at once are no way around. Who has
+        proved itself there before may ask many times at once: what is wrong of it counts later.
         """
         pair = client_id, address
-        proven = pair in self._proven
-        by_address = timedelta() if proven else self._addresses.wait(address, now)
-        wait = max(self._pairs.wait(pair, now), by_address)
+        if pair in self._proven:
+            return Guess(client_id, address, self._pairs.wait(pair, now), counted=False)
+        wait = max(self._pairs.wait(pair, now), self._addresses.wait(address, now))
         if not wait:
-            self._pairs.add(pair, now)
-            self._addresses.add(address, now)
-        return wait
+            self._count(client_id, address, now)
+        return Guess(client_id, address, wait, counted=not wait)
 
-    def take_back(self, client_id: str, address: str) -> None:
-        """Take back what ``begin`` counted: it was no wrong secret."""
-        self._pairs.take_back((client_id, address))
-        self._addresses.take_back(address)
+    def wrong(self, guess: Guess, now: datetime) -> None:
+        """Count *guess*, where that has not been done: the secret was wrong."""
+        if not guess.counted:
+            self._count(guess.client_id, guess.address, now)
 
-    def proved(self, client_id: str, address: str) -> None:
-        """Take back what ``begin`` counted, and remember who has proved itself from where."""
-        self.take_back(client_id, address)
-        pair = client_id, address
+    def take_back(self, guess: Guess) -> None:
+        """Count *guess* no more: nobody knows whether it was right, and that is our own fault."""
+        if guess.counted:
+            self._pairs.take_back((guess.client_id, guess.address))
+            self._addresses.take_back(guess.address)
+
+    def proved(self, guess: Guess) -> None:
+        """Count *guess* no more, and remember who has proved itself from where."""
+        self.take_back(guess)
+        pair = guess.client_id, guess.address
         self._proven[pair] = None
         self._proven.move_to_end(pair)
         if len(self._proven) > self._most:
             self._proven.popitem(last=False)
+
+    def _count(self, client_id: str, address: str, now: datetime) -> None:
+        self._pairs.add((client_id, address), now)
+        self._addresses.add(address, now)

@@ -125,22 +125,26 @@ class OAuth:
         """Return who asks; a fault of ours meanwhile is not counted as a wrong secret."""
         given = _credentials(request, parameters)
         # What can be nobody's name needs no count of its own.
-        asked = given.client_id if is_identifier(given.client_id) else "", _address(request)
-        wait = self._guesses.begin(*asked, self._clock.steady())
-        if wait:
+        asked_for = given.client_id if is_identifier(given.client_id) else ""
+        guess = self._guesses.begin(asked_for, _address(request), self._clock.steady())
+        if guess.wait:
             raise OAuthError(
-                "too_many_attempts", "Too many wrong secrets came from here", status=429, wait=wait
+                "too_many_attempts",
+                "Too many wrong secrets came from here",
+                status=429,
+                wait=guess.wait,
             )
         try:
             client = await self._proven(given)
         except DispatcherError:
-            self._guesses.take_back(*asked)
+            self._guesses.take_back(guess)
             raise
         if client is None:
+            self._guesses.wrong(guess, self._clock.steady())
             raise OAuthError(
                 "invalid_client", "The client is unknown, or its secret is wrong", status=401
             )
-        self._guesses.proved(*asked)
+        self._guesses.proved(guess)
         return client
 
     async def _proven(self, given: _Credentials) -> ManagementClient | None:

@@ -1,6 +1,6 @@
 """Guessing secrets: whoever guesses waits, and nobody else does."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,23 @@ NOTHING = timedelta()
 
 def guess(guesses: Guesses, *names: str, times: int, address: str = HERE) -> list[timedelta]:
     """Try so many wrong secrets of each client; return how long each had to wait."""
-    return [guesses.begin(name, address, NOON) for _ in range(times) for name in names]
+    return [wrong(guesses, name, address) for _ in range(times) for name in names]
+
+
+def wrong(guesses: Guesses, client_id: str, address: str = HERE, now: datetime = NOON) -> timedelta:
+    """Try a wrong secret; return how long that had to wait, and so was not tried."""
+    guess = guesses.begin(client_id, address, now)
+    if not guess.wait:
+        guesses.wrong(guess, now)
+    return guess.wait
+
+
+def right(guesses: Guesses, client_id: str, address: str = HERE, now: datetime = NOON) -> timedelta:
+    """Try the right secret; return how long that had to wait, and so was not tried."""
+    guess = guesses.begin(client_id, address, now)
+    if not guess.wait:
+        guesses.proved(guess)
+    return guess.wait
 
 
 def test_a_few_wrong_secrets_are_nothing() -> None:
@@ -31,9 +47,9 @@ def test_after_that_one_waits() -> None:
     guesses = Guesses()
     guess(guesses, "ops", times=10)
 
-    assert guesses.begin("ops", HERE, NOON) == OF_CLIENT_AT_ADDRESS.wears_off
-    assert guesses.begin("ops", HERE, NOON + 6 * SECOND) == NOTHING
-    assert guesses.begin("ops", HERE, NOON + 6 * SECOND) == 6 * SECOND
+    assert wrong(guesses, "ops") == OF_CLIENT_AT_ADDRESS.wears_off
+    assert wrong(guesses, "ops", now=NOON + 6 * SECOND) == NOTHING
+    assert wrong(guesses, "ops", now=NOON + 6 * SECOND) == 6 * SECOND
 
 
 def test_to_be_refused_is_not_counted() -> None:
@@ -41,7 +57,7 @@ def test_to_be_refused_is_not_counted() -> None:
     guesses = Guesses()
     guess(guesses, "ops", times=1000)
 
-    assert guesses.begin("ops", HERE, NOON + 6 * SECOND) == NOTHING
+    assert right(guesses, "ops", now=NOON + 6 * SECOND) == NOTHING
 
 
 def test_a_guesser_locks_nobody_out_elsewhere() -> None:
@@ -49,7 +65,7 @@ def test_a_guesser_locks_nobody_out_elsewhere() -> None:
     guesses = Guesses()
     guess(guesses, "ops", times=1000)
 
-    assert guesses.begin("ops", ELSEWHERE, NOON) == NOTHING
+    assert right(guesses, "ops", ELSEWHERE) == NOTHING
 
 
 def test_many_addresses_lock_nobody_out() -> None:
@@ -58,7 +74,7 @@ def test_many_addresses_lock_nobody_out() -> None:
     for number in range(200):
         guess(guesses, "ops", times=20, address=f"203.0.113.{number}")
 
-    assert guesses.begin("ops", ELSEWHERE, NOON) == NOTHING
+    assert right(guesses, "ops", ELSEWHERE) == NOTHING
 
 
 def test_one_name_after_another_is_no_way_around() -> None:
@@ -74,19 +90,17 @@ def test_one_name_after_another_is_no_way_around() -> None:
 def test_who_has_proved_itself_is_not_judged_by_its_neighbours() -> None:
     """Behind one proxy a client that proved itself there goes on, whatever others guess there."""
     guesses = Guesses()
-    guesses.begin("shop", HERE, NOON)
-    guesses.proved("shop", HERE)
+    right(guesses, "shop")
     guess(guesses, *(f"client-{number}" for number in range(50)), times=1)
 
-    assert guesses.begin("shop", HERE, NOON) == NOTHING
-    assert guesses.begin("wiki", HERE, NOON) > NOTHING
+    assert right(guesses, "shop") == NOTHING
+    assert right(guesses, "wiki") > NOTHING
 
 
 def test_to_have_proved_itself_is_no_licence_to_guess() -> None:
     """Who shares an address with a proven client can guess its secret no more often than others."""
     guesses = Guesses()
-    guesses.begin("shop", HERE, NOON)
-    guesses.proved("shop", HERE)
+    right(guesses, "shop")
 
     waits = guess(guesses, "shop", times=11)
 
@@ -97,16 +111,53 @@ def test_right_secrets_never_wait() -> None:
     """A client may ask for tokens as often as it likes."""
     guesses = Guesses()
 
-    for _ in range(1000):
-        assert guesses.begin("ops", HERE, NOON) == NOTHING
-        guesses.proved("ops", HERE)
+    assert {right(guesses, "ops") for _ in range(1000)} == {NOTHING}
+
+
+def test_a_proven_client_may_ask_many_times_at_once() -> None:
+    """However many tokens a client asks for together, none of its right secrets waits."""
+    guesses = Guesses()
+    right(guesses, "ops")
+
+    together = [guesses.begin("ops", HERE, NOON) for _ in range(100)]
+    for one in together:
+        guesses.proved(one)
+
+    assert {one.wait for one in together} == {NOTHING}
+    assert right(guesses, "ops") == NOTHING
 
 
 def test_many_at_once_are_counted_before_they_are_judged() -> None:
     """Guesses that come together are no way around: each counts from the moment it is made."""
-    waits = guess(Guesses(), "ops", times=12)
+    guesses = Guesses()
 
-    assert [wait > NOTHING for wait in waits] == [False] * 10 + [True] * 2
+    together = [guesses.begin("ops", HERE, NOON) for _ in range(12)]
+
+    assert [one.wait > NOTHING for one in together] == [False] * 10 + [True] * 2
+
+
+def test_many_wrong_at_once_for_a_proven_client_are_paid_for() -> None:
+    """Where a client is proven, wrong secrets that came together make the next wait for each."""
+    guesses = Guesses()
+    right(guesses, "ops")
+
+    together = [guesses.begin("ops", HERE, NOON) for _ in range(34)]
+    for one in together:
+        guesses.wrong(one, NOON)
+
+    assert wrong(guesses, "ops") == (34 - 9) * OF_CLIENT_AT_ADDRESS.wears_off
+
+
+def test_what_nobody_judged_is_not_counted() -> None:
+    """A try that a fault of ours cut short is as if it had not been made."""
+    guesses = Guesses()
+    for _ in range(100):
+        guesses.take_back(guesses.begin("ops", HERE, NOON))
+    right(guesses, "ops")
+    for _ in range(100):
+        guesses.take_back(guesses.begin("ops", HERE, NOON))
+
+    assert guess(guesses, "ops", times=10) == [NOTHING] * 10
 
 
 def test_all_wears_off() -> None:
@@ -114,7 +165,7 @@ def test_all_wears_off() -> None:
     guesses = Guesses()
     guess(guesses, "ops", times=50)
 
-    waits = [guesses.begin("ops", HERE, NOON + MINUTE) for _ in range(10)]
+    waits = [wrong(guesses, "ops", now=NOON + MINUTE) for _ in range(10)]
 
     assert waits == [NOTHING] * 10
 
@@ -126,7 +177,7 @@ def test_memory_is_bounded(most: int) -> None:
 
     for number in range(100):
         guess(guesses, f"client-{number}", times=2, address=f"address-{number}")
-        guesses.proved(f"client-{number}", f"address-{number}")
+        right(guesses, f"client-{number}", f"address-{number}")
 
     kept = len(guesses._pairs), len(guesses._addresses), len(guesses._proven)
     assert kept == (most, most, most)

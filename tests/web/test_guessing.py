@@ -138,6 +138,22 @@ async def test_guesses_at_once_are_no_way_around(oauth: Face) -> None:
     assert (statuses.count(401), statuses.count(429)) == (10, 15)
 
 
+async def test_a_proven_client_may_ask_many_times_at_once(oauth: Face) -> None:
+    """A fleet behind one address is not taken for a guesser when it starts."""
+    town = Town(oauth)
+    await town.ask(secret=SECRET)
+    statuses: list[int] = []
+
+    async def ask() -> None:
+        statuses.append((await town.ask(secret=SECRET)).status_code)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(25):
+            tasks.start_soon(ask)
+
+    assert statuses == [200] * 25
+
+
 async def test_revoking_is_no_way_around(oauth: Face) -> None:
     """A secret is guessed as little at ``/oauth/revoke``."""
     town = Town(oauth)
