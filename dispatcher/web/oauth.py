@@ -10,7 +10,7 @@ import ipaddress
 import math
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
@@ -124,8 +124,8 @@ class OAuth:
     async def _client(self, request: Request, parameters: Mapping[str, str]) -> ManagementClient:
         """Return who asks; a fault of ours meanwhile is not counted as a wrong secret."""
         given = _credentials(request, parameters)
-        # What can be nobody's name needs no count of its own.
-        asked_for = given.client_id if is_identifier(given.client_id) else ""
+        # What can be nobody's name is asked of no store, and needs no count of its own.
+        asked_for = ClientId(given.client_id if is_identifier(given.client_id) else "")
         guess = self._guesses.begin(asked_for, _address(request), self._clock.steady())
         if guess.wait:
             raise OAuthError(
@@ -135,7 +135,7 @@ class OAuth:
                 wait=guess.wait,
             )
         try:
-            client = await self._proven(given)
+            client = await self._proven(asked_for, given.readings)
         except DispatcherError:
             self._guesses.take_back(guess)
             raise
@@ -147,10 +147,12 @@ class OAuth:
         self._guesses.proved(guess)
         return client
 
-    async def _proven(self, given: _Credentials) -> ManagementClient | None:
+    async def _proven(
+        self, client_id: ClientId, readings: Sequence[str]
+    ) -> ManagementClient | None:
         stranger = await self._nobody()
-        client = await self._who(ClientId(given.client_id))
-        for secret in given.readings:
+        client = await self._who(client_id)
+        for secret in readings:
             proven = await self._verifier.client_secret(client or stranger, secret)
             if client is not None and proven:
                 return client

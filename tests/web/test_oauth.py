@@ -1,6 +1,7 @@
 """Access tokens: granted to who proves to be a management client, and taken back."""
 
 import base64
+import json
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -177,6 +178,20 @@ async def test_a_basic_header_that_can_not_be_read_proves_nothing(oauth: Face, h
     answer = await oauth.http.post("/oauth/token", data=GRANT, headers={"authorization": header})
 
     assert refusal(answer) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize("name", ["\ud800", "\0", "a\nb", "\N{SNOWMAN}", "a" * 50_000])
+async def test_what_is_nobodys_name_is_unknown(oauth: Face, name: str) -> None:
+    """A name that no client can have, and no store could look for, is refused as any other."""
+    asked = GRANT | {"client_id": name, "client_secret": "\ud800"}
+    body = json.dumps(asked).encode()
+
+    answer = await oauth.http.post(
+        "/oauth/token", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert refusal(answer) == (401, "invalid_client")
+    assert oauth.telemetry.failures == []
 
 
 async def test_an_unknown_client_takes_as_long(oauth: Face) -> None:
