@@ -5,13 +5,15 @@ is given in; and, if the operator says so, in a folder of files that are only re
 lies in this package or its repository.
 
 Read `ring` for what there is, `rotation` for how it changes, `seal` for how it is stored, and
-`vault` for the one object with state that the rest of the program meets.
+`vault` for the one object with state that the rest of the program meets. What others have signed is
+judged by `webhook_signature`, `body_signature` and `security_event`, the last with `issuer_keys`.
 """
 
 from keys.algorithms import ALGORITHMS
 from keys.errors import (
     KeysAreImported,
     KeysError,
+    KeySetUnavailable,
     KeyUnavailable,
     RingContended,
     RingDamaged,
@@ -22,6 +24,7 @@ from keys.errors import (
     UnusableSecret,
 )
 from keys.folder import ImportedKeys, load_folder
+from keys.issuer_keys import IssuerKeys
 from keys.ring import KeyRing, Place
 from keys.seal import Seal
 from keys.secrets import hash_secret, hash_token, verify_secret
@@ -32,8 +35,10 @@ from keys.vault import KeyInfo, Signed, Vault
 __all__ = [
     "ALGORITHMS",
     "ImportedKeys",
+    "IssuerKeys",
     "KeyInfo",
     "KeyRing",
+    "KeySetUnavailable",
     "KeyStore",
     "KeyUnavailable",
     "KeysAreImported",

@@ -87,12 +87,12 @@ def usable(key: object) -> PrivateKey:
             raise UnusableKey("not an RSA, P-256 or Ed25519 private key")
 
 
-def algorithms_of(key: PrivateKey) -> list[str]:
+def algorithms_of(key: PrivateKey | PublicKey) -> list[str]:
     """Return the names of the algorithms that take `key`, its default first."""
     match key:
-        case RSAPrivateKey():
+        case RSAPrivateKey() | RSAPublicKey():
             kty = "RSA"
-        case EllipticCurvePrivateKey():
+        case EllipticCurvePrivateKey() | EllipticCurvePublicKey():
             kty = "EC"
         case _:
             kty = "OKP"

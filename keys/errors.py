@@ -1,6 +1,7 @@
 """What can go wrong in the vault.
 
 KeysError                   code
+├── KeySetUnavailable       key_set_unavailable
 ├── KeyUnavailable          key_unavailable
 ├── KeysAreImported         keys_are_imported
 ├── RingContended           ring_contended
@@ -24,6 +25,12 @@ class KeysError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
+
+
+class KeySetUnavailable(KeysError):
+    """Somebody else's public keys can not be had now."""
+
+    code = "key_set_unavailable"
 
 
 class KeyUnavailable(KeysError):

@@ -1,23 +1,32 @@
 """Keys as JSON Web Keys and as files: RFC 7517, RFC 7518 section 6, RFC 8037, RFC 7638."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
 from keys import base64url
-from keys.algorithms import PrivateKey, PublicKey, algorithms_of, usable
-from keys.errors import UnusableKey
+from keys.algorithms import (
+    MIN_RSA_BITS,
+    PrivateKey,
+    PublicKey,
+    algorithms_of,
+    usable,
+)
+from keys.errors import KeySetUnavailable, UnusableKey
 
 JWK: TypeAlias = dict[str, str]
 
+MOST_KEYS = 100
+"""How many keys of a set are looked at: an issuer has a handful."""
 _REQUIRED = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
 _READERS: Mapping[str, Callable[[dict[str, Any]], object]] = {
     "RSA": RSAAlgorithm.from_jwk,
@@ -37,6 +46,56 @@ class FoundKey(NamedTuple):
     def __repr__(self) -> str:
         """Show the names, never the material."""
         return f"FoundKey(kid={self.kid!r}, alg={self.alg!r})"
+
+
+class PublicKeyOfSet(NamedTuple):
+    """A public key that somebody else has published, and the algorithms that it may verify."""
+
+    kid: str | None
+    algorithms: frozenset[str]
+    key: PublicKey
+
+
+def parse_key_set(data: bytes) -> list[PublicKeyOfSet]:
+    """Return the keys of a published JWK Set that can verify a signature here.
+
+    Others are passed over (RFC 7517 section 5): another type or use, too short, or private, which
+    the whole world has read by now. Raises KeySetUnavailable where none is left.
+    """
+    try:
+        members = json.loads(data)["keys"][:MOST_KEYS]
+        found = [key for jwk in members for key in _published(jwk)]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise KeySetUnavailable("The issuer's keys are no JWK Set.") from None
+    if not found:
+        raise KeySetUnavailable("The issuer's JWK Set has no key that can be used here.")
+    return found
+
+
+def _published(jwk: object) -> Iterator[PublicKeyOfSet]:
+    if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig" or "d" in jwk:
+        return
+    key, kid, alg = _public_key(jwk), jwk.get("kid"), jwk.get("alg")
+    fitting = frozenset(name for name in algorithms_of(key) if alg in (None, name)) if key else ()
+    if key and fitting:
+        yield PublicKeyOfSet(kid if isinstance(kid, str) else None, fitting, key)
+
+
+def _public_key(jwk: dict[str, Any]) -> PublicKey | None:
+    reader = _READERS.get(str(jwk.get("kty")))
+    try:
+        key = reader(jwk) if reader is not None else None
+    except (InvalidKeyError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
+        return None
+    match key:
+        case RSAPublicKey() if key.key_size >= MIN_RSA_BITS:
+            return key
+        case EllipticCurvePublicKey() if isinstance(key.curve, SECP256R1):
+            return key
+        case Ed25519PublicKey():
+            return key
+        case _:
+            return None
 
 
 def public_members(key: PublicKey) -> JWK:

@@ -1,6 +1,7 @@
 """Keys as JWKs and files."""
 
 import json
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +12,14 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey, thumbprint
 
-from keys import SigningKey, UnusableKey
+from keys import KeySetUnavailable, SigningKey, UnusableKey
 from keys import jwk as jwk_module
 from keys.algorithms import ALGORITHMS
-from keys.jwk import parse_keys
+from keys.jwk import MOST_KEYS, parse_key_set, parse_keys
+from tests.kit.transmitter import a_key, jwks_of
 
 READERS: dict[str, Callable[[bytes], Any]] = {
     "RSA": RSAKey.import_key,
@@ -148,3 +151,68 @@ def test_what_is_no_private_key_is_refused(made: dict[str, SigningKey]) -> None:
     for data, fault in faults.items():
         with pytest.raises(UnusableKey, match=fault):
             parse_keys(data)
+
+
+def short_rsa_key() -> RSAKey:
+    """Make a key that the second implementation warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        return RSAKey.generate_key(1024, auto_kid=True)
+
+
+SHARED = a_key("ES256", kid="shared")
+PASSED_OVER: dict[str, dict[str, Any]] = {
+    "a key for encryption": {**SHARED.as_dict(private=False), "use": "enc"},
+    "a private key": SHARED.as_dict(private=True),
+    "a secret": a_key("HS256").as_dict(private=True),
+    "a short RSA key": short_rsa_key().as_dict(private=False),
+    "another curve": ECKey.generate_key("P-384", auto_kid=True).as_dict(private=False),
+    "another Edwards curve": OKPKey.generate_key("X25519", auto_kid=True).as_dict(private=False),
+    "an unknown type": {"kty": "ML", "x": "AA"},
+    "a type that is no text": {"kty": ["EC"]},
+    "no parameters": {"kty": "EC", "crv": "P-256"},
+    "parameters that are none": {"kty": "RSA", "n": 5, "e": None},
+    "a point off the curve": {"kty": "EC", "crv": "P-256", "x": "AQ", "y": "AQ"},
+    "an algorithm of another type": {**SHARED.as_dict(private=False), "alg": "RS256"},
+    "an algorithm that is no text": {**SHARED.as_dict(private=False), "alg": ["ES256"]},
+}
+
+
+@pytest.mark.parametrize("jwk", PASSED_OVER.values(), ids=PASSED_OVER)
+def test_a_key_that_verifies_nothing_is_passed_over(jwk: dict[str, Any]) -> None:
+    """Of a published set what can verify nothing here is passed over, and the others are read."""
+    document = json.dumps({"keys": [jwk, SHARED.as_dict(private=False), "no key"]})
+
+    [key] = parse_key_set(document.encode())
+
+    assert (key.kid, key.algorithms) == ("shared", frozenset({"ES256"}))
+
+
+@pytest.mark.parametrize(
+    ("alg", "algorithms"),
+    [("RS256", {"RS256", "PS256"}), ("ES256", {"ES256"}), ("EdDSA", {"EdDSA"})],
+)
+def test_a_published_key_verifies_what_it_says(alg: str, algorithms: set[str]) -> None:
+    """A key that names an algorithm verifies that alone; another all that its type fits."""
+    key = a_key(alg)
+
+    (plain,) = parse_key_set(jwks_of(key))
+    (named,) = parse_key_set(jwks_of(key, alg=alg, use="sig"))
+
+    assert plain.algorithms == algorithms
+    assert named.algorithms == {alg}
+
+
+@pytest.mark.parametrize("document", [b"", b"[]", b"5", b"{}", b'{"keys": {}}', b'{"keys": "a"}',
+                                      b'{"keys": [5, null, []]}', b"[" * 9999, b"\xff"])  # fmt: skip
+def test_a_set_without_a_key_is_none(document: bytes) -> None:
+    """A document in which no key is found is never a set of keys."""
+    with pytest.raises(KeySetUnavailable):
+        parse_key_set(document)
+
+
+def test_an_endless_set_is_read_in_part() -> None:
+    """Of a set with far too many keys only so many are read as any issuer has."""
+    jwk = SHARED.as_dict(private=False)
+
+    assert len(parse_key_set(json.dumps({"keys": [jwk] * 2 * MOST_KEYS}).encode())) == MOST_KEYS
