@@ -19,7 +19,13 @@ from dispatcher.domain.applications import (
 from dispatcher.domain.errors import Fault, Invalid, InvalidSettings
 from dispatcher.domain.events import IDENTIFIER_RULE, ClientId, is_identifier
 from dispatcher.domain.reading import Reader
-from dispatcher.domain.sources import DeclaredClient, Scope, Source, source_from
+from dispatcher.domain.sources import (
+    SECRET_MEMBERS,
+    DeclaredClient,
+    Scope,
+    Source,
+    source_from,
+)
 from dispatcher.settings.files import Unreadable, secret_of, text_of
 
 T = TypeVar("T")
@@ -27,10 +33,14 @@ T = TypeVar("T")
 _TABLES = frozenset({"sources", "management_clients", "applications"})
 _CLIENT_MEMBERS = frozenset({"client_id", "client_secret", "scopes"})
 _SECRETS: Mapping[str, tuple[str, ...]] = {
-    "sources": ("secret", "bearer_token"),
+    "sources": (*SECRET_MEMBERS, *(f"{name}s" for name in SECRET_MEMBERS)),
     "management_clients": ("client_secret",),
     "applications": (),  # certificates and keys come as files of their own, which egress reads
 }
+
+
+_NOT_READ = "not: read"
+"""Stands in for any secret that can not be read, a header among them: one fault is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,12 @@ def read_declared(path: Path, rules: RegistrationRules) -> Declared:
     file_rules = replace(rules, managed_by=ManagedBy.FILE)
 
     declared = Declared(
-        sources=_each(document, "sources", source_from, faults),
+        sources=_each(
+            document,
+            "sources",
+            lambda table: source_from(table, allow_http=rules.allow_http),
+            faults,
+        ),
         management_clients=_each(document, "management_clients", _client_from, faults),
         applications=_each(
             document, "applications", lambda table: application_from(table, file_rules), faults
@@ -99,7 +114,10 @@ def _each(
 def _with_secrets(
     table: Mapping[str, object], names: Sequence[str], faults: list[Fault]
 ) -> dict[str, object]:
-    """Return *table* with each secret of *names* that is given as a file read from there."""
+    """Return *table* with each secret of *names* that is given as a file read from there.
+
+    So is each of several (``secrets_file = ["new", "old"]``), while one replaces the other.
+    """
     given = dict(table)
     for name in names:
         path = given.pop(f"{name}_file", None)
@@ -108,8 +126,16 @@ def _with_secrets(
         if name in given:
             faults.append(Fault(f"{name}_file", f"stands beside {name}; give one of them"))
         else:
-            given[name] = _secret(path, f"{name}_file", faults)
+            read = _secrets if name.endswith("s") else _secret
+            given[name] = read(path, f"{name}_file", faults)
     return given
+
+
+def _secrets(paths: object, member: str, faults: list[Fault]) -> list[str]:
+    if isinstance(paths, list):
+        return [_secret(path, f"{member}[{at}]", faults) for at, path in enumerate(paths)]
+    faults.append(Fault(member, "must be an array of strings, the paths of files"))
+    return []
 
 
 def _secret(path: object, member: str, faults: list[Fault]) -> str:
@@ -120,7 +146,7 @@ def _secret(path: object, member: str, faults: list[Fault]) -> str:
         faults.append(Fault(member, "must be a string, the path of a file"))
     except Unreadable as error:
         faults.append(Fault(member, str(error)))
-    return "not read"
+    return _NOT_READ
 
 
 def _client_from(table: Mapping[str, object]) -> DeclaredClient:

@@ -18,7 +18,14 @@ from dispatcher.domain.applications import (
 from dispatcher.domain.deliveries import DeliveryState, Reason
 from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.domain.events import Audience, ClientId, SourceName
-from dispatcher.domain.sources import Access, ManagementClient, Scope, Source
+from dispatcher.domain.sources import (
+    Access,
+    Issuer,
+    ManagementClient,
+    Scope,
+    Source,
+    SourceFormat,
+)
 from tests.contract.steps import claim, owe, records, register
 from tests.contract.stores import Reopen, Store
 from tests.kit.builders import acknowledged, an_application, called_off, gave_up, put_off
@@ -257,6 +264,26 @@ async def test_a_source_is_kept_with_its_secrets(store: Store, reopen: Reopen) -
 
     assert at_once == SOURCE
     assert dict(after.sources) == {SOURCE.name: renewed}
+
+
+async def test_a_source_is_kept_with_every_proof(store: Store, reopen: Reopen) -> None:
+    """Of whatever format a source is and however it proves itself, it comes back as it was."""
+    kinds = [
+        Source(
+            name=SourceName(kind),
+            format=kind,
+            headers=("X-Key: one", "X-Key: two"),
+            hmac_secrets=("one", "two"),
+            issuer=Issuer(issuer="https://a", jwks_uri="https://a/jwks", expected_aud="b"),
+        )
+        for kind in SourceFormat
+    ]
+    for source in kinds:
+        await store.put_source(source)
+
+    after = await reopen()
+
+    assert list(after.sources.values()) == sorted(kinds, key=lambda one: one.name)
 
 
 async def test_a_management_client_is_kept(store: Store) -> None:

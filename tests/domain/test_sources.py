@@ -10,6 +10,8 @@ from dispatcher.domain.applications import ManagedBy
 from dispatcher.domain.errors import Fault, InvalidSettings
 from dispatcher.domain.events import Audience, ClientId, SourceName
 from dispatcher.domain.sources import (
+    SECRET_MEMBERS,
+    Issuer,
     ManagementClient,
     Proof,
     Scope,
@@ -79,7 +81,7 @@ def test_any_proof_is_enough(proof: dict[str, Any]) -> None:
 def test_a_source_must_prove_itself(proof: dict[str, Any]) -> None:
     """A source without any secret and token, or with empty ones, is refused."""
     assert faults_of({"name": "idp", **proof}) == [
-        "secret: is required, or a bearer_token: a source must prove itself"
+        "secret: is required, or bearer_token or header: a source must prove itself"
     ]
 
 
@@ -112,14 +114,13 @@ def test_every_fault_is_named_with_its_path() -> None:
 
     assert faults_of(document, "sources[1]") == [
         "sources[1].secert: is not a known member",
-        "sources[1].bearer_token: is a whole number, expected a string",
         "sources[1].secrets[0]: must be a secret",
         "sources[1].secrets[1]: must be a secret",
+        "sources[1].bearer_token: is a whole number, expected a string",
         "sources[1].name: is required",
-        "sources[1].format: must be one of native",
+        f"sources[1].format: must be one of {', '.join(SourceFormat)}",
         "sources[1].audience: must be one of session, subscribers",
         "sources[1].initiators[1]: must be an initiator's name",
-        "sources[1].secret: is required, or a bearer_token: a source must prove itself",
     ]
 
 
@@ -178,6 +179,123 @@ def test_the_scopes_are_auth0s_and_ours() -> None:
     }
 
 
-def test_a_signature_proves_one_of_four() -> None:
-    """What a webhook's signature proves is one of four."""
-    assert set(Proof) == {"ok", "malformed", "stale", "mismatch"}
+def test_a_signature_proves_one_of_six() -> None:
+    """What a webhook's signature or a token proves is one of six."""
+    assert set(Proof) == {"ok", "malformed", "stale", "mismatch", "issuer", "audience"}
+
+
+FITTING: dict[str, set[str]] = {
+    "native": {"secret", "bearer_token", "header"},
+    "cloudevents": {"secret", "bearer_token", "header"},
+    "set": {"bearer_token", "header"},
+    "auth0-event-stream": {"bearer_token", "header"},
+    "auth0-log-stream": {"bearer_token", "header"},
+    "keycloak": {"hmac_secret", "bearer_token", "header"},
+}
+ISSUER = {
+    "issuer": "https://op.example",
+    "jwks_uri": "https://op.example/jwks",
+    "expected_aud": "us",
+}
+GIVEN = dict.fromkeys(SECRET_MEMBERS, "X-Key: one")
+
+
+def a_source_of(kind: str, **members: Any) -> dict[str, Any]:
+    """Return a source of that format, with its issuer where it has one."""
+    return {"name": "idp", "format": kind, **(ISSUER if kind == "set" else {}), **members}
+
+
+@pytest.mark.parametrize("kind", SourceFormat)
+@pytest.mark.parametrize("member", SECRET_MEMBERS)
+@pytest.mark.parametrize("several", [False, True])
+def test_a_proof_fits_its_format(kind: str, member: str, *, several: bool) -> None:
+    """A source proves itself by what its sender can do; another proof is refused by its name."""
+    name = f"{member}s" if several else member
+    proof = {name: [GIVEN[member], "X-Key: two"] if several else GIVEN[member]}
+
+    if member in FITTING[kind]:
+        source = source_from(a_source_of(kind, **proof))
+        assert len(
+            source.secrets + source.bearer_tokens + source.headers + source.hmac_secrets
+        ) == (2 if several else 1)
+    else:
+        assert f"{name}: proves nothing in the format {kind}" in faults_of(
+            a_source_of(kind, **proof)
+        )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SourceFormat if kind is not SourceFormat.SET])
+def test_only_security_events_have_an_issuer(kind: str) -> None:
+    """Issuer, keys and audience prove nothing where no token is sent; each is named."""
+    proof = {min(FITTING[kind]): "X-Key: one"}
+
+    assert faults_of(a_source_of(kind, **proof, **ISSUER)) == [
+        f"{name}: proves nothing in the format {kind}" for name in ISSUER
+    ]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SourceFormat if kind is not SourceFormat.SET])
+def test_a_source_of_any_format_must_prove_itself(kind: str) -> None:
+    """A source without a proof that fits is refused, and told which would."""
+    (fault,) = faults_of(a_source_of(kind))
+
+    assert all(name in fault for name in FITTING[kind])
+
+
+@pytest.mark.parametrize("member", ISSUER)
+def test_a_source_of_security_events_names_its_issuer_whole(member: str) -> None:
+    """Issuer, keys and audience are each required of a source of security event tokens."""
+    assert source_from(a_source_of("set")).issuer == Issuer(**ISSUER)
+    assert faults_of(a_source_of("set", **{member: None})) == [f"{member}: is required"]
+    assert [one.split(":")[0] for one in faults_of(a_source_of("set", **{member: ""}))] == [member]
+
+
+BAD_URIS = ["http://op.example/jwks", "ftp://op.example", "op.example/jwks", "https://",
+            "https://a@op.example", "https://op.example/#", "https://op.example:0/",
+            "https://[op/", "https://op.example/a b", "https://op.example/\u00e4",
+            "file:///jwks"]  # fmt: skip
+
+
+@pytest.mark.parametrize("uri", BAD_URIS)
+def test_keys_are_fetched_over_https(uri: str) -> None:
+    """A jwks_uri is a plain https URL, unless the deployment allows http."""
+    assert faults_of(a_source_of("set", jwks_uri=uri)) == [
+        "jwks_uri: must be an https URL without user and fragment"
+    ]
+
+
+def test_http_is_for_deployments_that_allow_it() -> None:
+    """Where Back-Channel Logout URIs may be http, keys may be fetched so too."""
+    document = a_source_of("set", jwks_uri="http://op.internal:8080/jwks?x=1&y=%20")
+
+    assert source_from(document, allow_http=True).issuer is not None
+
+
+@pytest.mark.parametrize(
+    "header", ["Authorization: Basic Og==", "X-Key:one", "x_key: a b", "X-Key:  one"]
+)
+def test_a_header_has_a_name_and_a_value(header: str) -> None:
+    """A header is Name: value, as it is written everywhere."""
+    assert source_from({"name": "idp", "header": header}).headers == (header,)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Authorization", ": one", "X-Key:", "X-Key: ", "X Key: one", "X-Key: one\n", "\u00e4: a"],
+)
+def test_what_is_no_header_is_refused(header: str) -> None:
+    """A header without name or value, or that no request could have, is refused unquoted."""
+    assert faults_of({"name": "idp", "header": header})[0] == (
+        "header: must be a header's name and value, as Name: value"
+    )
+
+
+def test_every_proof_is_hidden() -> None:
+    """What is printed of a source shows none of its secrets."""
+    proofs = {f"{name}s": ["X-Key: hidden"] for name in SECRET_MEMBERS}
+    sources = [
+        source_from({"name": "idp", "format": kind, name: proofs[name]})
+        for kind, name in [("keycloak", "hmac_secrets"), ("native", "headers")]
+    ]
+
+    assert "hidden" not in repr(sources)

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def test_every_fault_is_told_by_its_place(write: Write) -> None:
     assert found == [
         "sources[1].secret: is a whole number, expected a string",
         "sources[1].name: must be 1 to 64 of a-z, 0-9, - and _, the first a letter or a digit",
-        "sources[1].secret: is required, or a bearer_token: a source must prove itself",
+        "sources[1].secret: is required, or bearer_token or header: a source must prove itself",
         f"management_clients[0].scopes[0]: must be one of {SCOPES}",
         "management_clients[0].client_id: must be 1 to 255 printable ASCII characters",
         "management_clients[0].client_secret: must not be empty",
@@ -221,6 +222,7 @@ def test_tables_share_no_names(write: Write) -> None:
 SECRETS = [
     ("sources", {"name": "idp"}, "secret"),
     ("sources", {"name": "idp"}, "bearer_token"),
+    ("sources", {"name": "kc", "format": "keycloak"}, "hmac_secret"),
     ("management_clients", {"client_id": "ops", "scopes": ["read:clients"]}, "client_secret"),
 ]
 
@@ -237,6 +239,54 @@ def test_a_secret_is_read_from_its_file(
     )
 
     assert from_file == read_declared(write({table: [{**rest, name: "whsec_KANARI"}]}), RULES)
+
+
+def test_a_header_is_read_from_its_file(write: Write, tmp_path: Path) -> None:
+    """A header with its name and value may be in a file, as any secret."""
+    (tmp_path / "secret").write_text("Authorization: Basic Og==\n")
+    path = write({"sources": [{"name": "idp", "header_file": f"{tmp_path}/secret"}]})
+
+    assert read_declared(path, RULES).sources[0].headers == ("Authorization: Basic Og==",)
+
+
+def test_secrets_are_read_from_their_files(write: Write, tmp_path: Path) -> None:
+    """Old and new, while one replaces the other, may each be in a file of its own."""
+    for name in ("new", "old"):
+        (tmp_path / name).write_text(f"whsec_{name}\n")
+    path = write(
+        {"sources": [{"name": "idp", "secrets_file": [f"{tmp_path}/new", f"{tmp_path}/old"]}]}
+    )
+
+    assert read_declared(path, RULES).sources[0].secrets == ("whsec_new", "whsec_old")
+
+
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        (["/dev/null"], "secrets_file[0]: is an empty file"),
+        ([5], "secrets_file[0]: must be a string, the path of a file"),
+        ("/dev/null", "secrets_file: must be an array of strings, the paths of files"),
+    ],
+)
+def test_secrets_files_must_be_readable(write: Write, files: object, fault: str) -> None:
+    """Each file of several that can not be read is told by its place."""
+    path = write({"sources": [{"name": "idp", "secret": "whsec_one", "secrets_file": files}]})
+
+    assert faults_of(path) == [f"sources[0].{fault}"]
+
+
+def test_keys_are_fetched_over_http_where_the_deployment_says_so(write: Write) -> None:
+    """A jwks_uri may be plain HTTP only where Back-Channel Logout URIs may."""
+    source = {
+        "name": "ssf", "format": "set", "issuer": "https://op.example", "expected_aud": "us",
+        "jwks_uri": "http://op.internal/jwks",
+    }  # fmt: skip
+    path = write({"sources": [source]})
+
+    assert faults_of(path) == [
+        "sources[0].jwks_uri: must be an https URL without user and fragment"
+    ]
+    assert read_declared(path, replace(RULES, allow_http=True)).sources[0].issuer is not None
 
 
 @pytest.mark.parametrize(
@@ -388,7 +438,8 @@ def test_no_secret_is_in_a_fault_or_repr(write: Write) -> None:
 
 NAMES = st.sampled_from(
     ["sources", "management_clients", "applications", "name", "format", "secret", "secret_file",
-     "secrets", "bearer_token", "bearer_token_file", "audience", "initiators", "client_id",
+     "secrets", "secrets_file", "bearer_token", "bearer_token_file", "header", "hmac_secret",
+     "issuer", "jwks_uri", "expected_aud", "audience", "initiators", "client_id",
      "client_secret", "client_secret_file", "scopes", "oidc_logout", "backchannel_logout_urls",
      "backchannel_logout_initiators", "mode", "selected_initiators", "logout_delivery", "timeout",
      "horizon", "allow_addresses", "ca_file", "client_key_pem", "jwt_configuration", "alg"]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,7 +35,7 @@ from dispatcher.domain.events import (
     Participant,
     SourceName,
 )
-from dispatcher.domain.sources import Source, SourceFormat
+from dispatcher.domain.sources import Issuer, Source, SourceFormat
 
 _EVENT, _DELIVERY, _JOIN = "ev_", "dl_", "sj_"
 
@@ -241,25 +242,32 @@ def record_of_source(source: Source) -> str:
             "audience": source.audience,
             "initiators": initiators,
             "managed_by": source.managed_by,
+            "issuer": source.issuer and asdict(source.issuer),
         }
     )
 
 
+_PROOFS = ("secrets", "bearer_tokens", "headers", "hmac_secrets")
+
+
 def secrets_of_source(source: Source) -> str:
     """Return the secrets of *source* as JSON, to be sealed."""
-    return packed({"secrets": source.secrets, "bearer_tokens": source.bearer_tokens})
+    return packed({name: getattr(source, name) for name in _PROOFS})
 
 
 def source_of(name: str, record: str, secrets: str) -> Source:
-    """Return the source that was recorded, with its secrets."""
+    """Return the source that was recorded, with its secrets.
+
+    A record of an earlier release lacks what a source could not have then.
+    """
     known, proofs = json.loads(record), json.loads(secrets)
-    initiators = known["initiators"]
+    initiators, issuer = known["initiators"], known.get("issuer")
     return Source(
         name=SourceName(name),
         format=SourceFormat(known["format"]),
-        secrets=tuple(proofs["secrets"]),
-        bearer_tokens=tuple(proofs["bearer_tokens"]),
+        issuer=None if issuer is None else Issuer(**issuer),
         audience=Audience(known["audience"]),
         initiators=None if initiators is None else frozenset(initiators),
         managed_by=ManagedBy(known["managed_by"]),
+        **{kind: tuple(proofs.get(kind, ())) for kind in _PROOFS},
     )
