@@ -28,6 +28,7 @@ from starlette.types import ASGIApp
 from dispatcher.adapters.clock import SystemClock
 from dispatcher.adapters.dice import random_ids
 from dispatcher.adapters.egress import EgressPolicy, HttpSender, check_application
+from dispatcher.adapters.key_sets import HttpKeySets
 from dispatcher.adapters.logstream import LogStream
 from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.telemetry import Telemetry, configure_logging
@@ -157,7 +158,8 @@ async def open_house(settings: Settings, *, apply: bool = True) -> AsyncIterator
             agent = f"backchannel-logout-dispatcher/{VERSION}"
             sender = HttpSender(policy, now=clock.now, user_agent=agent)
             async with _closing(sender.close):
-                signer, verifier = VaultSigner(vault), VaultVerifier(clock)
+                key_sets = HttpKeySets(user_agent=agent)
+                signer, verifier = VaultSigner(vault), VaultVerifier(clock, key_sets)
                 rooms = _Rooms(settings, clock, policy, store, signer, verifier, sender)
                 declared = _declared(settings, policy, signer.algorithms)
                 if apply:

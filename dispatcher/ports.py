@@ -39,7 +39,7 @@ from dispatcher.domain.ledger import (
 )
 from dispatcher.domain.matching import Applications, Matching
 from dispatcher.domain.sessions import Known, Session
-from dispatcher.domain.sources import Access, ManagementClient, Proof, Source
+from dispatcher.domain.sources import Access, ManagementClient, PassedOver, Proof, Source
 
 Matcher = Callable[[LogoutEvent, Known, Applications], Matching | None]
 """Tells what an event owes; None where a fault of ours keeps it from telling."""
@@ -297,6 +297,13 @@ class KeyKeeper(Protocol):
         """Sign and verify a probe with each current key; raise Unavailable where that fails."""
 
 
+class KeySets(Protocol):
+    """Fetches the public keys of those who sign what they send."""
+
+    async def fetch(self, uri: str) -> bytes:
+        """Return the JWK Set at *uri* as it is; raise IssuerUnavailable where it can not be had."""
+
+
 class Verifier(Protocol):
     """Tells whether somebody is who they say they are. Every comparison takes constant time."""
 
@@ -307,6 +314,18 @@ class Verifier(Protocol):
 
     def bearer(self, source: Source, token: str) -> bool:
         """Whether *token* is one of the bearer tokens of *source*."""
+
+    def header(self, source: Source, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a secret header of *source* is among *headers*, whose names are in lower case."""
+
+    def body_signature(self, source: Source, *, signature: str, body: bytes) -> bool:
+        """Whether *signature* is the hex HMAC-SHA256 of *body* by a secret of *source*."""
+
+    async def security_event(self, source: Source, token: bytes) -> Proof:
+        """Judge a security event token by the keys of the source's issuer, fetched as needed.
+
+        Without an issuer no signature fits. Raises IssuerUnavailable, a fault of ours.
+        """
 
     async def client_secret(self, client: ManagementClient, secret: str) -> bool:
         """Whether *secret* is that of *client*; works on a thread, for it is slow by design."""
@@ -329,6 +348,9 @@ class Telemetry(Protocol):
 
     def turned_away(self, source: str, code: str) -> None:
         """Count one webhook that was not accepted, by the error's code."""
+
+    def passed_over(self, source: SourceName, reason: PassedOver) -> None:
+        """Count what a source told of and nothing became of; log it where a logout may be lost."""
 
     def matched(self, matched: Matched) -> None:
         """Count one matched event."""

@@ -26,11 +26,20 @@ from dispatcher.domain.deliveries import (
     Withheld,
     kind_of,
 )
-from dispatcher.domain.events import ClientId, EventId, Initiator, Intake, LogoutEvent
+from dispatcher.domain.events import (
+    ClientId,
+    EventId,
+    Initiator,
+    Intake,
+    LogoutEvent,
+    SourceName,
+)
 from dispatcher.domain.lanes import LaneState
 from dispatcher.domain.ledger import Depth
+from dispatcher.domain.sources import PassedOver
 from dispatcher.ports import Clock, Matched, Settled
 
+_MAY_BE_LOST = frozenset({PassedOver.NO_SUBJECT, PassedOver.UNUSABLE, PassedOver.CONTRADICTS})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600, 86400)
 
 # Made once, where ``json.dumps`` would make one for each line.
@@ -103,6 +112,9 @@ class Telemetry:
             "events_accepted", "Intakes on disk.", "source", "initiator", "result"
         )
         self._turned_away = counter("webhooks_refused", "Webhooks not accepted.", "source", "code")
+        self._passed_over = counter(
+            "events_passed_over", "Told by a source, and nothing to do.", "source", "reason"
+        )
         self._matched = counter("events_matched", "Events matched, by what came of it.", "state")
         self._attempts = counter("attempts", "Attempts, by outcome.", "client_id", "outcome")
         self._unreachable = counter("attempts_unreachable", "Attempts in vain.", "cause")
@@ -129,6 +141,12 @@ class Telemetry:
     def turned_away(self, source: str, code: str) -> None:
         """Count one webhook that was not accepted."""
         self._turned_away.labels(source if self._is_source(source) else "unknown", code).inc()
+
+    def passed_over(self, source: SourceName, reason: PassedOver) -> None:
+        """Count what a source told of and nothing became of; log it where a logout may be lost."""
+        self._passed_over.labels(source, reason).inc()
+        if reason in _MAY_BE_LOST:
+            self._log.warning("event.passed_over", source=source, reason=reason.value)
 
     def matched(self, matched: Matched) -> None:
         """Count one matched event."""

@@ -14,10 +14,20 @@ from typing import TypeVar, TypeVarTuple
 import anyio
 import anyio.to_thread
 
-from dispatcher.domain.errors import Fault, Unavailable
+from dispatcher.domain.errors import Fault, IssuerUnavailable, Unavailable
 from dispatcher.domain.sources import ManagementClient, Proof, Source
-from dispatcher.ports import Clock, Signed
-from keys import KeysError, Vault, hash_secret, hash_token, verify_secret
+from dispatcher.ports import Clock, KeySets, Signed
+from keys import (
+    IssuerKeys,
+    KeysError,
+    KeySetUnavailable,
+    Vault,
+    hash_secret,
+    hash_token,
+    verify_secret,
+)
+from keys.body_signature import verify_body
+from keys.security_event import is_event, verify_event
 from keys.webhook_signature import parse_secret, verify
 
 SLOW_AT_ONCE = 2
@@ -64,8 +74,10 @@ class VaultSigner:
 class VaultVerifier:
     """Tells whether somebody is who they say they are."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, key_sets: KeySets) -> None:
         self._clock = clock
+        self._key_sets = key_sets
+        self._issuers: dict[str, IssuerKeys] = {}
         # Whoever guesses secrets waits for the others who do, not for the whole machine's memory.
         self._slow = anyio.CapacityLimiter(SLOW_AT_ONCE)
         self._asked = 0
@@ -89,6 +101,48 @@ class VaultVerifier:
         """Whether *token* is one of the bearer tokens of *source*."""
         given = token.encode("utf-8", "surrogatepass")
         return any(hmac.compare_digest(given, kept.encode()) for kept in source.bearer_tokens)
+
+    def header(self, source: Source, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a secret header of *source* is among *headers*, whose names are in lower case."""
+        kept = [header.encode().split(b":", 1) for header in source.headers]
+        return any(
+            hmac.compare_digest(headers.get(name.lower(), b""), value.strip())
+            for name, value in kept
+        )
+
+    def body_signature(self, source: Source, *, signature: str, body: bytes) -> bool:
+        """Whether *signature* is the hex HMAC-SHA256 of *body* by a secret of *source*."""
+        return verify_body(source.hmac_secrets, signature=signature, body=body)
+
+    async def security_event(self, source: Source, token: bytes) -> Proof:
+        """Judge a security event token by the keys of the source's issuer, fetched as needed.
+
+        Without an issuer no signature fits. Raises IssuerUnavailable.
+        """
+        if source.issuer is None:
+            return Proof.MISMATCH if is_event(token) else Proof.MALFORMED
+        told = source.issuer
+        try:
+            verdict = await verify_event(
+                token,
+                issuer=told.issuer,
+                audience=told.expected_aud,
+                keys=self._keys_at(told.jwks_uri),
+            )
+        except KeySetUnavailable as error:
+            raise IssuerUnavailable(str(error)) from error
+        return Proof(verdict.value)
+
+    def _keys_at(self, uri: str) -> IssuerKeys:
+        """Return what is known of the keys at *uri*; nothing, the first time."""
+
+        async def fetch() -> bytes:
+            try:
+                return await self._key_sets.fetch(uri)
+            except IssuerUnavailable as error:
+                raise KeySetUnavailable(error.message) from error
+
+        return self._issuers.setdefault(uri, IssuerKeys(fetch, self._clock.steady))
 
     async def client_secret(self, client: ManagementClient, secret: str) -> bool:
         """Whether *secret* is that of *client*; on a thread, for it is slow by design.

@@ -3,6 +3,8 @@
 DispatcherError                 code
 ├── Unauthenticated             invalid_token
 ├── Forbidden                   insufficient_scope
+├── WrongIssuer                 invalid_issuer
+├── WrongAudience               invalid_audience
 ├── Invalid                     (names every faulty field)
 │   ├── InvalidEvent            invalid_event
 │   ├── InvalidApplication      invalid_client_metadata
@@ -14,7 +16,8 @@ DispatcherError                 code
 └── Unavailable                 (a fault of ours; never charged to the caller)
     ├── StoreUnavailable        store_unavailable
     ├── DiskReserve             disk_reserve
-    └── ClockInDoubt            clock_in_doubt
+    ├── ClockInDoubt            clock_in_doubt
+    └── IssuerUnavailable       issuer_unavailable
 
 What an application's server does with a logout token is never an error: it is an Outcome.
 """
@@ -55,6 +58,18 @@ class Forbidden(DispatcherError):
     """The sender is known, and may not do this."""
 
     code = "insufficient_scope"
+
+
+class WrongIssuer(DispatcherError):
+    """The security event token says that it is of another issuer."""
+
+    code = "invalid_issuer"
+
+
+class WrongAudience(DispatcherError):
+    """The security event token is meant for somebody else."""
+
+    code = "invalid_audience"
 
 
 class Invalid(DispatcherError):
@@ -134,3 +149,10 @@ class ClockInDoubt(Unavailable):
 
     code = "clock_in_doubt"
     retry_after_seconds = 30
+
+
+class IssuerUnavailable(Unavailable):
+    """The keys of the token's issuer can not be had, so that no signature can be judged."""
+
+    code = "issuer_unavailable"
+    retry_after_seconds = 15

@@ -27,6 +27,8 @@ STATUS: Mapping[str, int] = {
     "invalid_body": 400,
     "invalid_query_string": 400,
     "invalid_settings": 400,
+    "invalid_issuer": 400,
+    "invalid_audience": 400,
     "invalid_token": 401,
     "insufficient_scope": 403,
     "operation_not_supported": 403,
@@ -42,6 +44,7 @@ STATUS: Mapping[str, int] = {
     "store_unavailable": 503,
     "disk_reserve": 503,
     "clock_in_doubt": 503,
+    "issuer_unavailable": 503,
 }
 """The status of every error code, those of ``domain.errors`` and the face's own."""
 

@@ -38,12 +38,14 @@ from dispatcher.domain.events import (
     EventId,
     Initiator,
     Sid,
+    SourceName,
     Sub,
     UnmatchedReason,
 )
 from dispatcher.domain.lanes import LaneState
 from dispatcher.domain.ledger import Depth
 from dispatcher.domain.matching import Matching
+from dispatcher.domain.sources import PassedOver
 from dispatcher.ports import Matched, Settled
 from tests.kit.builders import a_join, an_event
 from tests.kit.clock import NOON, FakeClock
@@ -71,6 +73,7 @@ SAMPLES: dict[str, set[str]] = {
     "dispatcher_build_info": {"version"},
     "dispatcher_events_accepted_total": {"source", "initiator", "result"},
     "dispatcher_webhooks_refused_total": {"source", "code"},
+    "dispatcher_events_passed_over_total": {"source", "reason"},
     "dispatcher_events_matched_total": {"state"},
     "dispatcher_attempts_total": {"client_id", "outcome"},
     "dispatcher_attempts_unreachable_total": {"cause"},
@@ -192,6 +195,8 @@ def tell_everything(telemetry: Telemetry, clock: FakeClock) -> None:
     telemetry.accepted(event, repeated=False)
     telemetry.accepted(a_join(sid="KANARI-sid", sub="KANARI-sub"), repeated=True)
     telemetry.turned_away("op", "invalid_event")
+    for reason in PassedOver:
+        telemetry.passed_over(SourceName("op"), reason)
     telemetry.matched(Matched(event, Matching()))
     for outcome, _, _ in OUTCOMES:
         telemetry.attempted(attempted(outcome))
@@ -289,6 +294,22 @@ def test_an_unknown_source_is_unknown(telemetry: Telemetry) -> None:
     assert samples["dispatcher_webhooks_refused_total", "invalid_event", "op"] == 1
     assert samples["dispatcher_webhooks_refused_total", "invalid_token", "unknown"] == 50
     assert "invented" not in str(samples.keys())
+
+
+def test_what_is_passed_over_is_counted(telemetry: Telemetry, log: StringIO) -> None:
+    """What nothing became of is counted by source and reason, and logged where it may be a loss."""
+    for reason in PassedOver:
+        telemetry.passed_over(SourceName("op"), reason)
+
+    samples = samples_of(telemetry)
+
+    assert {
+        reason: samples["dispatcher_events_passed_over_total", reason, "op"]
+        for reason in PassedOver
+    } == dict.fromkeys(PassedOver, 1)
+    assert [(line["event"], line["source"], line["reason"]) for line in lines_of(log)] == [
+        ("event.passed_over", "op", reason) for reason in ("no_subject", "unusable", "contradicts")
+    ]
 
 
 def test_matches_are_counted_by_what_came_of_them(telemetry: Telemetry) -> None:

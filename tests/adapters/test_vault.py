@@ -1,6 +1,7 @@
 """The vault's door: cryptography is done in ``keys``, and what comes of it is in our words."""
 
 import hashlib
+import hmac
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
+from dispatcher.adapters.key_sets import HttpKeySets
 from dispatcher.adapters.vault import (
     MOST_WAITING,
     SLOW_AT_ONCE,
@@ -19,13 +21,23 @@ from dispatcher.adapters.vault import (
     VaultVerifier,
     faults_of_source,
 )
-from dispatcher.domain.errors import Unavailable
+from dispatcher.domain.errors import IssuerUnavailable, Unavailable
 from dispatcher.domain.events import ClientId, SourceName
-from dispatcher.domain.sources import ManagementClient, Proof, Scope, Source
+from dispatcher.domain.sources import (
+    Issuer,
+    ManagementClient,
+    Proof,
+    Scope,
+    Source,
+    SourceFormat,
+)
 from keys import Seal, SigningKey, Vault
+from keys.security_event import SetVerdict
 from keys.webhook_signature import Verdict
 from tests.keys.conftest import Shelf, read_token
 from tests.kit.clock import NOON, FakeClock
+from tests.kit.rp_server import answers
+from tests.kit.transmitter import AUDIENCE, CAEP, ISSUER, Transmitter, a_key, a_set, signed
 
 SECRET = "whsec_" + "QUJD" * 8
 OTHER = "whsec_" + "REVG" * 8
@@ -57,7 +69,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def verifier(clock: FakeClock) -> VaultVerifier:
     """Return a verifier on that clock."""
-    return VaultVerifier(clock)
+    return VaultVerifier(clock, HttpKeySets(user_agent="tests"))
 
 
 def a_source(*secrets: str, tokens: tuple[str, ...] = ()) -> Source:
@@ -141,8 +153,10 @@ async def test_a_damaged_key_is_a_fault_of_ours(vault: Vault) -> None:
 
 
 def test_each_verdict_is_a_proof() -> None:
-    """Whatever the vault says of a signature, there is a word for it here."""
-    assert {verdict.value for verdict in Verdict} == {proof.value for proof in Proof}
+    """Whatever the vault says of a signature or a token, there is a word for it here."""
+    verdicts = {*map(str, Verdict), *map(str, SetVerdict)}
+
+    assert verdicts == set(map(str, Proof))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +210,7 @@ def test_any_headers_are_judged(
     webhook_id: str, timestamp: str, signature: str, body: bytes
 ) -> None:
     """Whatever the headers say, judging them raises nothing."""
-    judged = VaultVerifier(FakeClock()).webhook(
+    judged = VaultVerifier(FakeClock(), HttpKeySets(user_agent="tests")).webhook(
         a_source(SECRET),
         webhook_id=webhook_id,
         timestamp=timestamp,
@@ -218,6 +232,88 @@ def test_a_bearer_token_is_one_of_the_sources(
     """A bearer token counts if it is, to the letter, one of the source's; any text is judged."""
     assert verifier.bearer(a_source(tokens=("one", "two")), token) is known
     assert not verifier.bearer(a_source(SECRET), token)
+
+
+HEADER = Source(name=SourceName("idp"), headers=("X-Key: one", "Other: two words"))
+
+
+@pytest.mark.parametrize(
+    ("sent", "known"),
+    [
+        ({b"x-key": b"one"}, True),
+        ({b"other": b"two words"}, True),
+        ({b"x-key": b"two words"}, False),
+        ({b"x-key": b"One"}, False),
+        ({b"x-key": b"one "}, False),
+        ({b"x-key": b""}, False),
+        ({b"x-key": b"\xff"}, False),
+        ({}, False),
+    ],
+)
+def test_a_secret_header_is_one_of_the_sources(
+    verifier: VaultVerifier, sent: dict[bytes, bytes], *, known: bool
+) -> None:
+    """A header counts if its value is, to the letter, that of the source's header of its name."""
+    assert verifier.header(HEADER, sent) is known
+    assert not verifier.header(a_source(SECRET), sent)
+
+
+def test_a_body_is_signed_with_a_secret_of_the_source(verifier: VaultVerifier) -> None:
+    """The signature of a body counts if it was made with one of the source's own secrets."""
+    source = Source(name=SourceName("kc"), hmac_secrets=("new", "old"))
+    signature = hmac.new(b"old", BODY, "sha256").hexdigest()
+
+    assert verifier.body_signature(source, signature=signature, body=BODY)
+    assert not verifier.body_signature(a_source(SECRET), signature=signature, body=BODY)
+
+
+def an_issuer(uri: str) -> Source:
+    """Build a source of security event tokens whose keys are at *uri*."""
+    return Source(
+        name=SourceName("ssf"),
+        format=SourceFormat.SET,
+        issuer=Issuer(issuer=ISSUER, jwks_uri=uri, expected_aud=AUDIENCE),
+    )
+
+
+async def test_a_security_event_is_judged_by_fetched_keys(verifier: VaultVerifier) -> None:
+    """A token is judged by what is published at the source's jwks_uri, which is fetched once."""
+    async with Transmitter() as transmitter:
+        source, [key] = an_issuer(transmitter.uri), transmitter.keys
+        events = {
+            Proof.OK: signed(a_set(f"{CAEP}x"), key),
+            Proof.MISMATCH: signed(a_set(f"{CAEP}x"), a_key()),
+            Proof.ISSUER: signed(a_set(f"{CAEP}x", iss="other"), key),
+            Proof.AUDIENCE: signed(a_set(f"{CAEP}x", aud="other"), key),
+            Proof.MALFORMED: "e30",
+        }
+
+        judged = {
+            proof: await verifier.security_event(source, token.encode())
+            for proof, token in events.items()
+        }
+
+        assert judged == {proof: proof for proof in events}
+        assert transmitter.fetches == 1
+
+
+async def test_keys_that_can_not_be_had_are_a_fault_of_ours(verifier: VaultVerifier) -> None:
+    """Where the issuer does not give its keys nobody is refused: we can not judge."""
+    async with Transmitter() as transmitter:
+        transmitter.script = answers(500)
+
+        with pytest.raises(IssuerUnavailable, match="answered 500"):
+            await verifier.security_event(
+                an_issuer(transmitter.uri), signed(a_set("x"), transmitter.keys[0]).encode()
+            )
+
+
+async def test_without_an_issuer_no_token_is_good(verifier: VaultVerifier) -> None:
+    """A source that has no issuer is proved by no token, and nothing is fetched for it."""
+    token = signed(a_set(f"{CAEP}x"), a_key()).encode()
+
+    assert await verifier.security_event(a_source(SECRET), token) is Proof.MISMATCH
+    assert await verifier.security_event(a_source(SECRET), b"e30") is Proof.MALFORMED
 
 
 async def test_a_client_secret_proves_its_client(verifier: VaultVerifier) -> None:

@@ -67,5 +67,6 @@ def test_a_fault_of_ours_says_when_to_come_back() -> None:
         "store_unavailable": 5,
         "disk_reserve": 30,
         "clock_in_doubt": 30,
+        "issuer_unavailable": 15,
     }
     assert not issubclass(NotFound, errors.Unavailable)

@@ -93,6 +93,11 @@ SABOTAGES = [
         "import httptools",
     ),
     Sabotage(
+        "One vendor, one room: the HTTP client where keys are fetched, and in the commands",
+        "dispatcher/adapters/vault.py",
+        "import httpx2",
+    ),
+    Sabotage(
         "One vendor, one room: SQLite in its store",
         "dispatcher/adapters/egress/sender.py",
         "import apsw",

@@ -16,7 +16,7 @@ from anyio.abc import ByteStream
 from dispatcher import app
 from dispatcher.adapters import vault
 from dispatcher.adapters.vault import VaultVerifier
-from dispatcher.ports import Clock
+from dispatcher.ports import Clock, KeySets
 from dispatcher.settings import Settings
 from dispatcher.web import bodies, connections
 from tests.kit.service import toml_of
@@ -280,8 +280,8 @@ async def test_a_house_has_one_verifier(tmp_path: Path, monkeypatch: pytest.Monk
     class Counted(VaultVerifier):
         """A verifier that is seen to be made."""
 
-        def __init__(self, clock: Clock) -> None:
-            super().__init__(clock)
+        def __init__(self, clock: Clock, key_sets: KeySets) -> None:
+            super().__init__(clock, key_sets)
             made.append(self)
 
     monkeypatch.setattr(app, "VaultVerifier", Counted)

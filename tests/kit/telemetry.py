@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from dispatcher.domain.events import Intake
+from dispatcher.domain.events import Intake, SourceName
 from dispatcher.domain.ledger import Depth
+from dispatcher.domain.sources import PassedOver
 from dispatcher.ports import Matched, Settled
 
 
@@ -13,6 +14,7 @@ class RecordingTelemetry:
 
     intakes: list[tuple[Intake, bool]] = field(default_factory=list)
     turned: list[tuple[str, str]] = field(default_factory=list)
+    passed: list[tuple[str, str]] = field(default_factory=list)
     events: list[Matched] = field(default_factory=list)
     attempts: list[Settled] = field(default_factory=list)
     settlements: list[tuple[Settled, bool]] = field(default_factory=list)
@@ -26,6 +28,10 @@ class RecordingTelemetry:
     def turned_away(self, source: str, code: str) -> None:
         """Remember one webhook that was not accepted."""
         self.turned.append((source, code))
+
+    def passed_over(self, source: SourceName, reason: PassedOver) -> None:
+        """Remember what nothing became of."""
+        self.passed.append((source, reason))
 
     def matched(self, matched: Matched) -> None:
         """Remember one matched event."""

@@ -5,7 +5,7 @@ import pytest
 from dispatcher.domain.errors import Conflict, StoreUnavailable
 from dispatcher.domain.events import Intake
 from dispatcher.domain.ledger import EventFilter
-from dispatcher.pipeline.accept import accept
+from dispatcher.pipeline.accept import MOST_AT_ONCE, accept, accept_each
 from tests.kit.builders import a_join, an_event
 from tests.pipeline.stage import Stage
 
@@ -55,3 +55,32 @@ async def test_a_store_that_is_gone_accepts_nothing(stage: Stage) -> None:
         await accept([an_event()], queue=stage.store, telemetry=stage.telemetry)
 
     assert stage.telemetry.intakes == []
+
+
+async def test_each_is_stored_that_can_be(stage: Stage) -> None:
+    """Of a batch that need not be whole, all is stored but what contradicts."""
+    await accept([an_event(id="e1")], queue=stage.store, telemetry=stage.telemetry)
+    batch: list[Intake] = [an_event(id="e2"), an_event(id="e1", sub="mallory"), a_join(id="j1")]
+
+    receipts = await accept_each(batch, queue=stage.store, telemetry=stage.telemetry)
+
+    assert [receipt and receipt.id for receipt in receipts] == ["e2", None, "j1"]
+    assert [intake.id for intake, _ in stage.telemetry.intakes] == ["e1", "e2", "j1"]
+
+
+async def test_a_large_batch_is_stored_in_parts(stage: Stage) -> None:
+    """However many come at once, each gets its receipt, and no commit holds more than so many."""
+    batch = [an_event(id=f"e{number}") for number in range(MOST_AT_ONCE + 1)]
+
+    receipts = await accept_each(batch, queue=stage.store, telemetry=stage.telemetry)
+
+    assert [receipt and receipt.id for receipt in receipts] == [event.id for event in batch]
+    assert await accept_each([], queue=stage.store, telemetry=stage.telemetry) == []
+
+
+async def test_a_store_that_is_gone_stores_none_of_them(stage: Stage) -> None:
+    """A fault of ours is told, and is never taken for a contradiction."""
+    await stage.store.close()
+
+    with pytest.raises(StoreUnavailable):
+        await accept_each([an_event()], queue=stage.store, telemetry=stage.telemetry)

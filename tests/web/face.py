@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from dispatcher.adapters.sqlite import SqliteStore
+from dispatcher.adapters.key_sets import HttpKeySets
 from dispatcher.adapters.vault import VaultSigner, VaultVerifier
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.sources import Access, ManagementClient, Scope
@@ -153,7 +154,7 @@ async def opened(path: Path, seal: Seal, key: SigningKey) -> AsyncIterator[Face]
         ledger=store,
         health=store,
         keys=VaultSigner(vault),
-        verifier=VaultVerifier(clock),
+        verifier=VaultVerifier(clock, HttpKeySets(user_agent="tests")),
         telemetry=telemetry,
         clock=clock,
         waiting=Waiting(ledger=store),
