@@ -7,9 +7,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dispatcher.domain.errors import ClockInDoubt, Forbidden, Unauthenticated
+from dispatcher.domain.errors import (
+    ClockInDoubt,
+    Fault,
+    Forbidden,
+    InvalidEvent,
+    Unauthenticated,
+    WrongAudience,
+    WrongIssuer,
+)
 from dispatcher.domain.events import SourceName
-from dispatcher.domain.sources import Proof, Scope, Source
+from dispatcher.domain.sources import Proof, Scope, Source, SourceFormat
 from dispatcher.ports import Clock, Registry, Verifier
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -28,17 +36,45 @@ class SourceGate:
         self._clock = clock
         self._stranger = _stranger()
 
-    def admit(self, name: str, headers: Mapping[bytes, bytes], body: bytes) -> Source:
-        """Return the source; raise Unauthenticated, or ClockInDoubt where that may be our fault."""
-        source = self._registry.sources.get(SourceName(name))
-        proof = self._proof(source or self._stranger, headers, body)
-        if proof is Proof.STALE:
-            raise ClockInDoubt if self._clock.in_doubt() else Unauthenticated(_STALE)
-        if source is None or proof is not Proof.OK:
-            raise Unauthenticated(_UNPROVEN)
-        return source
+    async def admit(
+        self, name: str, headers: Mapping[bytes, bytes], body: bytes, *, pushed: bool = False
+    ) -> Source:
+        """Return the source; raise Unauthenticated, or Unavailable where that may be our fault.
 
-    def _proof(self, source: Source, headers: Mapping[bytes, bytes], body: bytes) -> Proof:
+        *pushed* says that the body claims to be a security event token: InvalidEvent where it has
+        not even its form, whoever sends it; WrongIssuer or WrongAudience for whoever has signed it.
+        """
+        if pushed and await self._is_malformed(body):
+            raise InvalidEvent([Fault("", "is no JWT of the type secevent+jwt")])
+        source = self._registry.sources.get(SourceName(name))
+        match await self._proof(source or self._stranger, headers, body):
+            case Proof.OK if source is not None:
+                return source
+            case Proof.STALE:
+                raise ClockInDoubt if self._clock.in_doubt() else Unauthenticated(_STALE)
+            case Proof.ISSUER:
+                raise WrongIssuer
+            case Proof.AUDIENCE:
+                raise WrongAudience
+            case _:
+                raise Unauthenticated(_UNPROVEN)
+
+    async def _is_malformed(self, token: bytes) -> bool:
+        proof = await self._verifier.security_event(self._stranger, token)
+        return proof is Proof.MALFORMED
+
+    async def _proof(self, source: Source, headers: Mapping[bytes, bytes], body: bytes) -> Proof:
+        if source.format is not SourceFormat.SET:
+            return self._proof_of_headers(source, headers, body)
+        secret = bool(source.bearer_tokens or source.headers)
+        if secret and not self._has_secret(source, headers):
+            return Proof.MISMATCH
+        return await self._verifier.security_event(source, body)
+
+    def _proof_of_headers(
+        self, source: Source, headers: Mapping[bytes, bytes], body: bytes
+    ) -> Proof:
+        """Judge what the source has offered: where a signature is sent, it must be good."""
         if b"webhook-signature" in headers:
             return self._verifier.webhook(
                 source,
@@ -47,9 +83,21 @@ class SourceGate:
                 signature=header(headers, b"webhook-signature"),
                 body=body,
             )
-        token = bearer_token(headers)
-        proven = token is not None and self._verifier.bearer(source, token)
+        if _KEYCLOAK_SIGNATURE in headers:
+            signature = header(headers, _KEYCLOAK_SIGNATURE)
+            proven = self._verifier.body_signature(source, signature=signature, body=body)
+        else:
+            proven = self._has_secret(source, headers)
         return Proof.OK if proven else Proof.MISMATCH
+
+    def _has_secret(self, source: Source, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a bearer token or a header of the source's was sent, which is a secret."""
+        token = bearer_token(headers)
+        bearer = token is not None and self._verifier.bearer(source, token)
+        return self._verifier.header(source, headers) or bearer
+
+
+_KEYCLOAK_SIGNATURE = b"x-keycloak-signature"
 
 
 def _stranger() -> Source:
@@ -59,6 +107,8 @@ def _stranger() -> Source:
         name=SourceName("stranger"),
         secrets=(f"whsec_{secret}",),
         bearer_tokens=(secrets.token_urlsafe(32),),
+        headers=(f"x-stranger: {secrets.token_urlsafe(32)}",),
+        hmac_secrets=(secrets.token_urlsafe(32),),
     )
 
 

@@ -44,6 +44,7 @@ class Service:
     folder: Path
     applications: Sequence[Mapping[str, object]]
     environment: Mapping[str, str] = field(default_factory=dict)
+    sources: Sequence[Mapping[str, object]] = ()
     secret: str = field(
         default_factory=lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     )
@@ -55,7 +56,7 @@ class Service:
         """Write the declarative file and make the master key."""
         self._master_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
         tables = {
-            "sources": [{"name": "idp", "secret": self.secret}],
+            "sources": [{"name": "idp", "secret": self.secret}, *self.sources],
             "management_clients": [
                 {
                     "client_id": "ops",

@@ -12,15 +12,17 @@ from typing import Any
 
 import httpx2
 
-from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.key_sets import HttpKeySets
+from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.vault import VaultSigner, VaultVerifier
-from dispatcher.domain.events import ClientId
-from dispatcher.domain.sources import Access, ManagementClient, Scope
+from dispatcher.domain.events import ClientId, SourceName
+from dispatcher.domain.matching import match
+from dispatcher.domain.sources import Access, ManagementClient, Scope, Source, SourceFormat
 from dispatcher.pipeline.waiting import Waiting
 from dispatcher.web import Doors, build
 from keys import Seal, SigningKey, Vault, hash_token
 from keys.webhook_signature import parse_secret, sign
+from tests.kit.builders import an_application
 from tests.kit.telemetry import RecordingTelemetry
 from tests.web.builders import NOW
 
@@ -110,6 +112,34 @@ class Face:
             content=body,
             headers=as_bytes(sent),
         )
+
+    async def knows(self, name: str, kind: SourceFormat, **members: Any) -> Source:
+        """Make a source of that format known, which proves itself as *members* say."""
+        source = Source(name=SourceName(name), format=kind, **members)
+        await self.store.put_source(source)
+        return source
+
+    async def posts(
+        self, source: str, told: object, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
+        """Send *told* (bytes as they are, anything else as JSON) with nothing but *headers*."""
+        body = told if isinstance(told, bytes) else json.dumps(told).encode()
+        sent = as_bytes(headers or {})
+        return await self.http.post(f"/webhooks/{source}", content=body, headers=sent)
+
+    async def registers(self, *client_ids: str) -> None:
+        """Have applications that are told of everything."""
+        for client_id in client_ids:
+            await self.store.create_application(an_application(client_id))
+
+    async def tells(self) -> list[tuple[str, str]]:
+        """Match what was accepted, and return who is to be told why: client_id and initiator."""
+        matched = await self.store.match(1000, match)
+        return [
+            (delivery.client_id, one.event.initiator)
+            for one in matched
+            for delivery in one.matching.deliveries
+        ]
 
     async def api(
         self,

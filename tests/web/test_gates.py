@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from standardwebhooks import Webhook
 
-from dispatcher.domain.sources import Scope
+from dispatcher.domain.sources import Scope, SourceFormat
 from tests.web.builders import an_event
 from tests.web.face import BEARER, SECRET, Face
 
@@ -201,3 +201,43 @@ async def test_its_scope_alone_opens_a_door(
     answer = await face.api(method, path, {})
 
     assert answer.status_code in {200, 204, 400, 404}
+
+
+async def test_any_proof_of_a_source_is_enough(face: Face) -> None:
+    """Of several secrets, old and new ones and of several kinds, one is enough."""
+    await face.knows(
+        "many",
+        SourceFormat.NATIVE,
+        headers=("X-Key: one", "X-Other: two"),
+        bearer_tokens=("three", "four"),
+    )
+    proofs = [
+        {"x-key": "one"},
+        {"x-other": "two"},
+        {"authorization": "Bearer three"},
+        {"authorization": "Bearer four", "x-key": "wrong"},
+    ]
+    json = {"content-type": "application/json"}
+
+    answers = [await face.posts("many", an_event(), json | proof) for proof in proofs]
+
+    assert [answer.status_code for answer in answers] == [202] * 4
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [{}, {"x-key": "two"}, {"x-key": ""}, {"x-key": "\xe4"}, {"other": "one"},
+     {"x-keycloak-signature": "0" * 64}, {"x-key": "one", "x-keycloak-signature": "0" * 64},
+     {"x-key": "one", "webhook-signature": "v1,AAAA"}],
+)  # fmt: skip
+async def test_a_bad_header_is_turned_away_like_an_unknown_source(
+    face: Face, proof: dict[str, str]
+) -> None:
+    """A header that is wrong, or stands beside a signature that is, opens nothing."""
+    await face.knows("key", SourceFormat.NATIVE, headers=("X-Key: one",))
+
+    answer = await face.posts("key", an_event(), proof)
+    unknown = await face.posts("nobody", an_event(), proof)
+
+    assert (answer.status_code, unknown.status_code) == (401, 401)
+    assert answer.content == unknown.content

@@ -24,7 +24,8 @@ from dispatcher.domain.events import (
 )
 from dispatcher.domain.reading import Reader
 from dispatcher.domain.sources import Source
-from dispatcher.web.bodies import is_storable
+from dispatcher.web.bodies import decode, is_storable, require_json
+from dispatcher.web.formats.told import Told, Webhook
 
 MOST_EVENTS = 1000
 MOST_METADATA, LONGEST_METADATA = 25, 255
@@ -48,6 +49,20 @@ _MEMBERS: Mapping[EventType, frozenset[str]] = {
 _CLIENT_MEMBERS = frozenset({"client_id", "sub"})
 
 
+def read(webhook: Webhook) -> Told:
+    """Read a webhook; raise UnknownFormat, or InvalidEvent with every fault of every item."""
+    require_json(webhook.headers)
+    document = decode(webhook.body, error=InvalidEvent)
+    webhook_id = webhook.headers.get(b"webhook-id")
+    intakes = parse(
+        document,
+        source=webhook.source,
+        webhook_id=None if webhook_id is None else webhook_id.decode("latin-1"),
+        received_at=webhook.received_at,
+    )
+    return Told(intakes, listed=isinstance(document, list))
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """By whom, under which ``webhook-id`` and when an event was brought."""
@@ -66,21 +81,22 @@ def parse(
         if not 1 <= len(document) <= MOST_EVENTS:
             raise InvalidEvent([Fault("", f"an array must hold 1 to {MOST_EVENTS} events")])
         brought = Delivered(source, None, received_at)
-        read = [
-            _intake(Reader(item, path=f"[{index}]", faults=faults), brought)
+        intakes = [
+            read_intake(Reader(item, path=f"[{index}]", faults=faults), brought)
             for index, item in enumerate(document)
         ]
     else:
         brought = Delivered(source, webhook_id, received_at)
-        read = [_intake(Reader(document, faults=faults), brought)]
+        intakes = [read_intake(Reader(document, faults=faults), brought)]
     if faults:
         raise InvalidEvent(faults)
-    return tuple(intake for intake in read if intake is not None)
+    return tuple(intake for intake in intakes if intake is not None)
 
 
-def _intake(event: Reader, brought: Delivered) -> Intake | None:
+def read_intake(event: Reader, brought: Delivered) -> Intake | None:
+    """Read one event or join; None where it is neither, the faults having been noted."""
     kind = event.choice("type", EventType, _TYPES) if "type" in event else EventType.ENDED
-    if kind is None or not _is_object(event):
+    if kind is None or not is_object(event):
         return None
     _refuse_others(event, kind)
     match kind:
@@ -95,7 +111,7 @@ def _intake(event: Reader, brought: Delivered) -> Intake | None:
 _TYPES = [*EventType]
 
 
-def _is_object(reader: Reader) -> bool:
+def is_object(reader: Reader) -> bool:
     """Whether there is anything to read; that it is no object has been noted already."""
     return not any(fault.field == reader.path for fault in reader.faults[-1:])
 
@@ -202,7 +218,7 @@ def _clients(event: Reader) -> tuple[Participant, ...] | None:
 
 
 def _participant(client: Reader) -> Participant:
-    if not _is_object(client):
+    if not is_object(client):
         return Participant(ClientId(""))
     client.refuse_others(_CLIENT_MEMBERS)
     client_id = client.required("client_id", ok=is_identifier, rule=IDENTIFIER_RULE)
@@ -218,12 +234,13 @@ def _metadata(event: Reader) -> Mapping[str, str]:
         return NO_METADATA
     read: dict[str, str] = {}
     for name, value in metadata.document.items():
-        if isinstance(value, str) and _is_metadata(name) and _is_metadata(value):
+        if isinstance(value, str) and is_metadata(name) and is_metadata(value):
             read[name] = value
         else:
             metadata.fault(name, f"its name and its value must each be {_METADATA_RULE}")
     return read
 
 
-def _is_metadata(text: str) -> bool:
+def is_metadata(text: str) -> bool:
+    """Whether *text* may be a name or a value of a session's metadata."""
     return len(text) <= LONGEST_METADATA and is_storable(text)
