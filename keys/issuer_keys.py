@@ -34,7 +34,6 @@ class IssuerKeys:
         self._keys: Sequence[PublicKeyOfSet] = ()
         self._fetched_at: datetime | None = None
         self._next_look: datetime | None = None
-        self._missing: frozenset[str | None] = frozenset()
 
     async def find(self, kid: str | None, alg: str) -> Sequence[PublicKeyOfSet]:
         """Return the keys called *kid* (all, where it is None) that verify *alg*: often one.
@@ -42,24 +41,20 @@ class IssuerKeys:
         Raises KeySetUnavailable where the set can not be had, or where a kid that it does not have
         is asked for in the pause after a look: nobody can say yet whether there is such a key.
         """
-        found = self._fitting(kid, alg) if self._younger_than(FRESH) else ()
-        if found or (kid in self._missing and self._pausing()):
+        if found := self._known(kid, alg, younger_than=FRESH):
             return found
         async with self._looking:
-            return await self._look_for(kid, alg)
+            # Somebody may have looked while we waited.
+            return self._known(kid, alg, younger_than=FRESH) or await self._look_for(kid, alg)
 
     async def _look_for(self, kid: str | None, alg: str) -> Sequence[PublicKeyOfSet]:
-        if self._younger_than(FRESH) and (found := self._fitting(kid, alg)):
-            return found  # somebody has looked while we waited
         try:
             await self._look()
         except KeySetUnavailable:
-            if self._younger_than(STALE) and (found := self._fitting(kid, alg)):
+            if found := self._known(kid, alg, younger_than=STALE):
                 return found
             raise
-        found = self._fitting(kid, alg)
-        self._missing = frozenset() if found else frozenset({kid})
-        return found
+        return self._known(kid, alg, younger_than=FRESH)
 
     async def _look(self) -> None:
         if self._pausing():
@@ -68,12 +63,14 @@ class IssuerKeys:
         self._keys = parse_key_set(await self._fetch())
         self._fetched_at = self._now()
 
-    def _fitting(self, kid: str | None, alg: str) -> Sequence[PublicKeyOfSet]:
+    def _known(
+        self, kid: str | None, alg: str, *, younger_than: timedelta
+    ) -> Sequence[PublicKeyOfSet]:
+        """Return what fits in the set at hand; nothing, where that was fetched too long ago."""
+        if self._fetched_at is None or self._now() - self._fetched_at >= younger_than:
+            return ()
         named = [key for key in self._keys if kid is None or key.kid == kid]
         return [key for key in named if alg in key.algorithms]
-
-    def _younger_than(self, age: timedelta) -> bool:
-        return self._fetched_at is not None and self._now() - self._fetched_at < age
 
     def _pausing(self) -> bool:
         return self._next_look is not None and self._now() < self._next_look

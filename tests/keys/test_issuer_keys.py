@@ -105,17 +105,24 @@ async def test_nobody_is_refused_who_may_be_right(issuer: Issuer, clock: FakeClo
     assert await issuer.has("new")
 
 
-async def test_what_was_looked_for_in_vain_is_known(issuer: Issuer, clock: FakeClock) -> None:
-    """The kid that the last look was for, and that is not there, is refused without another."""
+async def test_who_looked_in_vain_is_refused(issuer: Issuer, clock: FakeClock) -> None:
+    """A kid that a look was made for, and that is not there, is no key of the issuer's."""
     await issuer.has("old")
     clock.advance(PAUSE)
 
-    assert [await issuer.has("forged"), await issuer.has("forged")] == [False, False]
+    assert not await issuer.has("forged")
     assert issuer.fetches == 2
 
+
+async def test_a_guess_at_the_next_kid_refuses_nobody(issuer: Issuer, clock: FakeClock) -> None:
+    """Whoever looks for a key in vain before it is published does not make it a forgery after."""
+    await issuer.has("old")
     clock.advance(PAUSE)
-    issuer.keys = (OLD, a_key(kid="forged"))
-    assert await issuer.has("forged")
+    assert not await issuer.has("new")
+
+    issuer.keys = (OLD, NEW)
+    with pytest.raises(KeySetUnavailable):
+        await issuer.has("new")
 
 
 async def test_many_who_ask_at_once_are_one_fetch(issuer: Issuer) -> None:
