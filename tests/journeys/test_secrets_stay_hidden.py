@@ -5,6 +5,7 @@ Secrets and tokens: in no log line, metric, answer of the management API, proble
 """
 
 import base64
+import hmac
 import json
 import re
 import secrets
@@ -23,11 +24,15 @@ from standardwebhooks.webhooks import Webhook
 from tests.journeys.test_drain import until
 from tests.kit.processes import SinkProcess, a_sink
 from tests.kit.service import Service, free_port
+from tests.kit.transmitter import CAEP, a_key, a_set, signed
 
+MEDIA_TYPE = "application/secevent+jwt"
 CANARY = "canary"
 SUB, SID = f"auth0|{CANARY}-sub-7d1f", f"s_{CANARY}_sid_93ab"
 METADATA = f"{CANARY}-phone-55c0"
 BEARER = f"{CANARY}-bearer-" + secrets.token_urlsafe(24)
+HEADER, HMAC = (f"{CANARY}-{kind}-" + secrets.token_urlsafe(24) for kind in ("header", "hmac"))
+PUSHED = signed(a_set(f"{CAEP}session-revoked", sub_id={"format": "opaque", "id": SID}), a_key())
 PERSONAL = (SUB, SID, METADATA)
 PATHS = (
     "/api/v2/clients?include_totals=true",
@@ -128,7 +133,7 @@ def a_witness(folder: Path, log_format: str) -> Iterator[tuple[Witness, SinkProc
             an_application("lost", "http://lost.invalid/out"),
         ]
         environment = {"DISPATCHER_ALGORITHMS": "ES256", "DISPATCHER_LOG": log_format}
-        with Service(folder, applications, environment) as service:
+        with Service(folder, applications, environment, sources=foreign_sources()) as service:
             text = service.config.read_text(encoding="utf-8")
             service.config.write_text(
                 re.sub(r"^sources = \[(.*)\]$", _with_bearer, text, flags=re.MULTILINE),
@@ -136,6 +141,21 @@ def a_witness(folder: Path, log_format: str) -> Iterator[tuple[Witness, SinkProc
             )
             service.start()
             yield Witness(service), well, ill
+
+
+def foreign_sources() -> list[dict[str, str]]:
+    """Return sources that speak their own words; the keys of one of them can not be had."""
+    return [
+        {"name": "kc", "format": "keycloak", "hmac_secret": HMAC},
+        {"name": "logs", "format": "auth0-log-stream", "header": f"X-Key: {HEADER}"},
+        {
+            "name": "ssf",
+            "format": "set",
+            "issuer": "https://op.example",
+            "jwks_uri": f"http://127.0.0.1:{free_port()}/jwks",
+            "expected_aud": "us",
+        },
+    ]
 
 
 def _with_bearer(found: "re.Match[str]") -> str:
@@ -166,6 +186,34 @@ def all_goes_on(witness: Witness) -> None:
     bearing = {"authorization": f"Bearer {BEARER}"}
     answers.append(witness.asks("POST", "/webhooks/crm", json=an_event(3), headers=bearing))
     assert [answer.status_code for answer in answers] == [202] * 5
+
+
+def others_tell_in_their_own_words(witness: Witness) -> None:
+    """Send what other sources send: of use and of none, proved and not, and not to be judged."""
+    log = {"log_id": "l1", "type": "sdu", "user_id": SUB, "details": {"session_id": SID}}
+    unusable = {**log, "log_id": "l2", "user_id": f"{SUB}\x1b"}
+    key, wrong = {"x-key": HEADER}, {"x-key": f"{HEADER}{SUB}"}
+    event = json.dumps({"id": "k1", "type": "access.LOGOUT", "authDetails": {"sessionId": SID}})
+    mac = hmac.new(HMAC.encode(), event.encode(), "sha256").hexdigest()
+    json_type, pushed = ({"content-type": kind} for kind in ("application/json", MEDIA_TYPE))
+    answers = [
+        witness.asks("POST", "/webhooks/logs", json=log, headers=key),
+        witness.asks("POST", "/webhooks/logs", json=unusable, headers=key),
+        witness.asks("POST", "/webhooks/logs", json=log, headers=wrong),
+        witness.asks(
+            "POST", "/webhooks/kc", content=event, headers=json_type | {"x-keycloak-signature": mac}
+        ),
+        witness.asks(
+            "POST",
+            "/webhooks/kc",
+            content=event,
+            headers=json_type | {"x-keycloak-signature": HMAC},
+        ),
+        witness.asks("POST", "/webhooks/ssf", content=PUSHED, headers=pushed),
+        witness.asks("POST", "/webhooks/kc", content=PUSHED, headers=pushed),
+        witness.asks("POST", "/webhooks/ssf", content=f"{PUSHED} {SID}", headers=pushed),
+    ]
+    assert [answer.status_code for answer in answers] == [202, 204, 401, 202, 401, 503, 400, 400]
 
 
 def all_goes_wrong(witness: Witness) -> None:
@@ -229,6 +277,7 @@ def the_plants(witness: Witness, *sinks: SinkProcess) -> list[str]:
     """Return everything secret, in each form in which it could be written."""
     service = witness.service
     plain = [service.secret, service.client_secret, service._master_key, BEARER, *witness.secrets]
+    plain += [HEADER, HMAC, PUSHED, *PUSHED.split(".")[1:]]
     raw = service.secret.removeprefix("whsec_")
     tokens = [one.token for sink in sinks for one in sink.received()]
     signatures = [token.rsplit(".", 1)[1] for token in tokens]
@@ -244,6 +293,7 @@ def test_what_is_planted_is_found_nowhere(tmp_path: Path, log_format: str) -> No
     with a_witness(tmp_path, log_format) as (witness, well, ill):
         all_goes_on(witness)
         until(lambda: well.count() >= 3 and ill.count() >= 4)
+        others_tell_in_their_own_words(witness)
         all_goes_wrong(witness)
         all_is_read(witness)
         until(lambda: witness.logged().count("delivery.attempted") >= 10)
