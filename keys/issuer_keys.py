@@ -43,14 +43,11 @@ class IssuerKeys:
         """
         if found := self._known(kid, alg, younger_than=FRESH):
             return found
-        async with self._looking:
-            # Somebody may have looked while we waited.
-            return self._known(kid, alg, younger_than=FRESH) or await self._look_for(kid, alg)
-
-    async def _look_for(self, kid: str | None, alg: str) -> Sequence[PublicKeyOfSet]:
         try:
-            await self._look()
+            async with self._looking:
+                await self._look()
         except KeySetUnavailable:
+            # Somebody may have looked while we waited; else what is there must do.
             if found := self._known(kid, alg, younger_than=STALE):
                 return found
             raise

@@ -73,7 +73,7 @@ def parse_key_set(data: bytes) -> list[PublicKeyOfSet]:
 
 
 def _published(jwk: object) -> Iterator[PublicKeyOfSet]:
-    if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig" or "d" in jwk:
+    if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig":
         return
     key, kid, alg = _public_key(jwk), jwk.get("kid"), jwk.get("alg")
     fitting = frozenset(name for name in algorithms_of(key) if alg in (None, name)) if key else ()

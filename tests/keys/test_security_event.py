@@ -91,6 +91,21 @@ async def test_a_forgery_is_a_mismatch(token: str) -> None:
     assert await judged(token) is SetVerdict.MISMATCH
 
 
+@pytest.mark.parametrize("alg", ["none", "HS256", "XS"])
+async def test_no_key_is_asked_for_where_none_can_fit(alg: str) -> None:
+    """What no public key can have signed has us ask the issuer for nothing."""
+
+    async def fetch() -> bytes:
+        raise AssertionError("the keys were fetched")
+
+    token = unsigned({"alg": alg, "typ": "secevent+jwt", "kid": "x"}, CLAIMS).encode()
+    keys = IssuerKeys(fetch, FakeClock().steady)
+
+    judged_so = await verify_event(token, issuer=ISSUER, audience=AUDIENCE, keys=keys)
+
+    assert judged_so is SetVerdict.MISMATCH
+
+
 @pytest.mark.parametrize("part", [0, 1])
 async def test_what_was_changed_is_a_mismatch(part: int) -> None:
     """The signature covers header and claims."""

@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import Webhook as Signer
 
 from dispatcher.domain.events import LogoutEvent, SessionJoined
 from dispatcher.domain.sources import SourceFormat
+from dispatcher.web.formats.native import MOST_EVENTS
 from tests.web.builders import errors_of
 from tests.web.face import SECRET, Face
 from tests.web.recorded import BEARER, TOKEN
@@ -145,6 +146,16 @@ async def test_an_empty_batch_is_one(bus: Face) -> None:
     answer = await bus.posts(NAME, [], BEARER | BATCH)
 
     assert (answer.status_code, answer.json()) == (202, [])
+
+
+async def test_a_batch_has_an_end(bus: Face) -> None:
+    """A batch that holds more than one commit should is refused whole."""
+    batch = [by_hand(id=str(number)) for number in range(MOST_EVENTS + 1)]
+
+    assert (await bus.posts(NAME, batch[1:], BEARER | BATCH)).status_code == 202
+    answer = await bus.posts(NAME, batch, BEARER | BATCH)
+
+    assert (answer.status_code, list(errors_of(answer))) == (400, [""])
 
 
 async def test_one_fault_refuses_the_batch(bus: Face) -> None:
