@@ -244,9 +244,10 @@ def a_faulty_config(operator: Operator) -> list[str]:
     """Write a declarative file with two faults."""
     (operator.folder / "a.toml").write_text("[[sources]]\nname = 'idp'\n[[applictions]]\n")
     operator.environ["DISPATCHER_CONFIG"] = "a.toml"
+    proof = "is required, or bearer_token or header: a source must prove itself"
     return [
         "a.toml: applictions: is not a known member",
-        "a.toml: sources[0].secret: is required, or a bearer_token: a source must prove itself",
+        f"a.toml: sources[0].secret: {proof}",
     ]
 
 
@@ -480,6 +481,7 @@ def test_the_examples_are_accepted_as_they_stand(operator: Operator) -> None:
     contents = {
         "dispatcher-master-key": a_master_key(),
         "dispatcher-idp": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        "dispatcher-keycloak": secrets.token_urlsafe(32),
         "dispatcher-ops": secrets.token_urlsafe(32),
     }
     environment = placed((DEPLOY / "env.example").read_text(), folder, contents)
@@ -491,7 +493,7 @@ def test_the_examples_are_accepted_as_they_stand(operator: Operator) -> None:
     told = operator.give("check")
 
     assert (told.code, told.err) == (0, "")
-    assert "dispatcher.toml: 2 applications, 1 sources, 1 management clients" in told.out
+    assert "dispatcher.toml: 2 applications, 3 sources, 1 management clients" in told.out
     assert "not a setting" not in told.out
     assert {path.name for path in folder.iterdir()} >= contents.keys()
     assert not any(secret in told.out for secret in contents.values())

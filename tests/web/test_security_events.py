@@ -31,6 +31,8 @@ NAME = "ssf"
 PUSH = {"content-type": "application/secevent+jwt", "accept": "application/json"}
 REVOKED = f"{CAEP}session-revoked"
 CHANGED = f"{CAEP}credential-change"
+PASSWORD = {"credential_type": "password", "change_type": "update"}
+USER = {"format": "iss_sub", "iss": ISSUER, "sub": "user-1"}
 
 
 class Pushing:
@@ -73,6 +75,28 @@ async def ssf(face: Face) -> AsyncIterator[Pushing]:
         yield pushing
 
 
+SOME_SESSIONS: dict[str, dict[str, Any]] = {
+    "a session without its id": {"user": USER, "session": {"format": "opaque"}},
+    "a session with an empty id": {"user": USER, "session": {"format": "opaque", "id": ""}},
+    "a session in a form that is unknown": {"user": USER, "session": {"format": "uri", "uri": "x"}},
+    "a session that is none": {"user": USER, "session": "s-1"},
+    "a device": {"user": USER, "device": {"format": "opaque", "id": "phone"}},
+    "an application": {"user": USER, "application": {"format": "opaque", "id": "shop"}},
+}
+
+
+@pytest.mark.parametrize("subject", SOME_SESSIONS.values(), ids=SOME_SESSIONS)
+async def test_what_ends_some_sessions_never_ends_all(
+    ssf: Pushing, subject: dict[str, Any]
+) -> None:
+    """A session-revoked of one session, device or application that is unknown ends no other."""
+    assert (await ssf.tell(REVOKED, sub_id=subject)).status_code == 202
+    assert ssf.face.telemetry.passed == [(NAME, "no_subject")]
+
+    await ssf.tell(CHANGED, PASSWORD, sub_id=subject)
+    assert (ssf.event().initiator, ssf.event().sub) == ("password-changed", "user-1")
+
+
 def refused(answer: httpx2.Response) -> tuple[int, str]:
     """Return status and code of a refusal, which must have the shape of RFC 8935 section 2.3."""
     assert answer.headers["content-type"] == "application/json"
@@ -100,7 +124,6 @@ async def test_a_session_is_revoked(ssf: Pushing) -> None:
     assert event.occurred_at == datetime(2026, 11, 22, 9, 59, 58, tzinfo=UTC)
 
 
-PASSWORD = {"credential_type": "password", "change_type": "update"}
 MAPPED: list[tuple[str, dict[str, Any], str]] = [
     (REVOKED, {}, "session-revoked"),
     (CHANGED, PASSWORD, "password-changed"),
@@ -128,7 +151,6 @@ async def test_an_event_of_a_user_ends_all_sessions(
     assert told.occurred_at == datetime(2026, 11, 22, 9, 59, 58, tzinfo=UTC)
 
 
-USER = {"format": "iss_sub", "iss": ISSUER, "sub": "user-1"}
 EMAIL = {"format": "email", "email": "ann@example.com"}
 OPAQUE = {"format": "opaque", "id": "x-1"}
 SUBJECTS: dict[str, tuple[str, dict[str, Any], tuple[str | None, str | None]]] = {

@@ -29,16 +29,26 @@ def identified(told: object, issuers: Sequence[str], *, of_session: bool) -> Sub
         case "aliases":
             return _first_known(inside(told, "identifiers"), issuers)
         case None | "complex":
-            return _of_complex(told, issuers)
+            return _of_complex(told, issuers, of_session=of_session)
         case _:
             return Subject()
 
 
-def _of_complex(told: object, issuers: Sequence[str]) -> Subject:
-    """Return the user and the session of a complex subject (Shared Signals Framework 1.0, 3.2)."""
+_NARROWING = ("session", "device", "application")
+"""Parts that make a complex subject mean some of its user's sessions."""
+
+
+def _of_complex(told: object, issuers: Sequence[str], *, of_session: bool) -> Subject:
+    """Return the user and the session of a complex subject (Shared Signals Framework 1.0, 3.2).
+
+    What ends some of a user's sessions must not end all: without a session that is known here it
+    is about nobody.
+    """
     user, session = inside(told, "user"), inside(told, "session")
     sub = identified(user, issuers, of_session=False).sub if _is_simple(user) else None
     sid = identified(session, issuers, of_session=True).sid if _is_simple(session) else None
+    if of_session and not sid and any(inside(told, part) for part in _NARROWING):
+        return Subject()
     return Subject(sub, sid)
 
 
