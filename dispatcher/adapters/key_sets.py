@@ -5,6 +5,7 @@ of applications are. No redirect is followed and no proxy of the environment is 
 """
 
 import ssl
+from functools import cached_property
 
 import anyio
 import httpx2
@@ -26,7 +27,7 @@ class HttpKeySets:
             "accept-encoding": "identity",
             "user-agent": user_agent,
         }
-        self._context = context
+        self._given = context
 
     async def fetch(self, uri: str) -> bytes:
         """Return the JWK Set at *uri* as it is; raise IssuerUnavailable where it can not be had."""
@@ -42,7 +43,7 @@ class HttpKeySets:
     async def _fetch(self, uri: str) -> bytes:
         # A client for each fetch: they are minutes apart, and nothing is left to be closed.
         async with (
-            httpx2.AsyncClient(verify=self._trusted(), trust_env=False, timeout=SECONDS) as client,
+            httpx2.AsyncClient(verify=self._context, trust_env=False, timeout=SECONDS) as client,
             client.stream("GET", uri, headers=self._headers) as answer,
         ):
             if answer.status_code != httpx2.codes.OK:
@@ -54,5 +55,7 @@ class HttpKeySets:
                     raise IssuerUnavailable("The issuer's keys are too large.")
             return bytes(read)
 
-    def _trusted(self) -> ssl.SSLContext:
-        return self._context or ssl.create_default_context()
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        """What TLS trusts: reading all authorities takes 50 ms, and is done where it is needed."""
+        return self._given or ssl.create_default_context()
