@@ -10,6 +10,7 @@ import anyio
 import httpx2
 import pytest
 
+from dispatcher.adapters.key_sets import HttpKeySets
 from dispatcher.adapters.vault import VaultVerifier
 from dispatcher.domain.errors import Unavailable
 from dispatcher.domain.events import ClientId
@@ -210,7 +211,7 @@ async def test_a_busy_verifier_is_nobodys_guess(oauth: Face) -> None:
             """Say so."""
             raise Unavailable
 
-    doors = replace(oauth.doors, verifier=Busy(oauth.clock))
+    doors = replace(oauth.doors, verifier=Busy(oauth.clock, HttpKeySets(user_agent="tests")))
     town = Town(replace(oauth, doors=doors))
 
     answers = [await town.ask(secret=SECRET) for _ in range(12)]
