@@ -62,6 +62,11 @@ SABOTAGES = [
         "from keys import seal",
     ),
     Sabotage(
+        "How things lie in a store is the stores' own business",
+        "dispatcher/web/queries.py",
+        "from dispatcher.stored import values",
+    ),
+    Sabotage(
         "The work knows no settings: it is given plain values",
         "dispatcher/web/routes.py",
         "from dispatcher.settings import environment",

@@ -10,7 +10,8 @@ from typing import Any
 import apsw
 
 from dispatcher.__main__ import main
-from dispatcher.adapters.sqlite.transactions import Answer, Command, Scribe, Stir
+from dispatcher.adapters.sqlite.transactions import Answer, Command, Scribe
+from dispatcher.stored.hint import Stir
 
 COMMIT_EVERY_SECONDS = 0.3
 

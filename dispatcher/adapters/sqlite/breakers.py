@@ -11,16 +11,16 @@ from typing import Any, Final
 
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import (
+from dispatcher.domain.deliveries import DeliveryState, LeaseId, Outcome
+from dispatcher.domain.lanes import Lane, LaneState
+from dispatcher.domain.retry import RetryPolicy
+from dispatcher.stored.values import (
     maybe_micros,
     maybe_moment,
     micros_of,
     moment,
     packed,
 )
-from dispatcher.domain.deliveries import DeliveryState, LeaseId, Outcome
-from dispatcher.domain.lanes import Lane, LaneState
-from dispatcher.domain.retry import RetryPolicy
 
 Ended = tuple[str, LeaseId, Outcome | None]
 """Whose attempt it was, under which lease, and how it ended."""

@@ -13,11 +13,11 @@ from typing import Any
 
 from dispatcher.adapters.sqlite.breakers import NOT_SENT, judge, lane_of, write_breakers
 from dispatcher.adapters.sqlite.lanes import LaneChanges
-from dispatcher.adapters.sqlite.rows import CLAIMED_COLUMNS, delivery_of
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import ALWAYS, moment, packed
 from dispatcher.domain.deliveries import Delivery, DeliveryState, LeaseId
 from dispatcher.domain.lanes import LaneState
+from dispatcher.stored.rows import CLAIMED_COLUMNS, delivery_of
+from dispatcher.stored.values import ALWAYS, moment, packed
 
 _EXPIRED = f"""
 SELECT json_group_array(json_array({CLAIMED_COLUMNS}, lease, breaker IS NULL)) FROM (

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dispatcher.adapters.sqlite.disk import DiskReserve
-from dispatcher.adapters.sqlite.hint import Hint
 from dispatcher.adapters.sqlite.lock import StoreLock
 from dispatcher.adapters.sqlite.readers import Readers
 from dispatcher.adapters.sqlite.transactions import Scribe
 from dispatcher.adapters.sqlite.writers import Writer
 from dispatcher.ports import Clock
+from dispatcher.stored.hint import Hint
 from keys import Seal
 
 

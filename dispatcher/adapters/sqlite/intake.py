@@ -4,9 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from dispatcher.adapters.sqlite.joins import join
-from dispatcher.adapters.sqlite.rows import EVENT_COLUMNS, event_id, join_id, row_of_event
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import micros, packed
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import (
     EventState,
@@ -16,6 +14,8 @@ from dispatcher.domain.events import (
     SessionJoined,
     fingerprint,
 )
+from dispatcher.stored.rows import EVENT_COLUMNS, event_id, join_id, row_of_event
+from dispatcher.stored.values import micros, packed
 
 _KNOWN = """
 SELECT json_array(fingerprint, event, joined) FROM intake WHERE source = ?1 AND id = ?2

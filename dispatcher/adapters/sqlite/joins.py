@@ -11,12 +11,12 @@ ended since: a repeat of a fact is no new login, for which an OP gives out a new
 
 from collections.abc import Sequence
 
-from dispatcher.adapters.sqlite.rows import EVENT_COLUMNS, event_number, event_of
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import maybe_micros, micros, packed, packed_texts
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import LogoutEvent, SessionJoined
 from dispatcher.domain.sessions import ends_late_join
+from dispatcher.stored.rows import EVENT_COLUMNS, event_number, event_of
+from dispatcher.stored.values import maybe_micros, micros, packed, packed_texts
 
 _SUB = "SELECT json_quote(sub) FROM session WHERE sid = ?"
 _KEEP_SESSION = """

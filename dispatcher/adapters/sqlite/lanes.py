@@ -8,8 +8,8 @@ counting a million deliveries is a sum over lanes.
 from collections import defaultdict
 
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import packed
 from dispatcher.domain.deliveries import DeliveryState
+from dispatcher.stored.values import packed
 
 STATES: tuple[DeliveryState, ...] = (
     DeliveryState.PENDING,

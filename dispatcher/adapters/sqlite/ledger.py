@@ -12,22 +12,6 @@ from dispatcher.adapters.sqlite.breakers import lane_of
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.lanes import STATES
 from dispatcher.adapters.sqlite.readers import Reading
-from dispatcher.adapters.sqlite.rows import (
-    EVENT_COLUMNS,
-    delivery_id,
-    delivery_number,
-    event_id,
-    event_number,
-    event_of,
-)
-from dispatcher.adapters.sqlite.values import (
-    maybe_micros,
-    maybe_moment,
-    moment,
-    packed,
-    span,
-    unpacked,
-)
 from dispatcher.domain.deliveries import DeliveryId, DeliveryState, OutcomeKind, Reason
 from dispatcher.domain.events import ClientId, EventId, EventState, UnmatchedReason
 from dispatcher.domain.lanes import Lane, LaneState
@@ -40,6 +24,22 @@ from dispatcher.domain.ledger import (
     EventFilter,
     EventRecord,
     LaneRecord,
+)
+from dispatcher.stored.rows import (
+    EVENT_COLUMNS,
+    delivery_id,
+    delivery_number,
+    event_id,
+    event_number,
+    event_of,
+)
+from dispatcher.stored.values import (
+    maybe_micros,
+    maybe_moment,
+    moment,
+    packed,
+    span,
+    unpacked,
 )
 
 _EVENTS = f"""

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dispatcher.adapters.sqlite.lanes import LaneChanges
-from dispatcher.adapters.sqlite.rows import EVENT_COLUMNS, event_of
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import moment, packed, unpacked
 from dispatcher.domain.deliveries import DeliveryState, NewDelivery, Reason
 from dispatcher.domain.events import NO_METADATA, EventState
 from dispatcher.domain.matching import Matching
 from dispatcher.domain.sessions import Joined, Known
 from dispatcher.ports import Matched, Matcher
+from dispatcher.stored.rows import EVENT_COLUMNS, event_of
+from dispatcher.stored.values import moment, packed, unpacked
 
 _DUE = f"""
 SELECT json_group_array(json_array({EVENT_COLUMNS}, state) ORDER BY number)

@@ -17,16 +17,16 @@ from datetime import timedelta
 
 import apsw
 
-from dispatcher.adapters.sqlite.books import Books
 from dispatcher.adapters.sqlite.breakers import carry_over, take_back_probes
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.migrations import migrate
 from dispatcher.adapters.sqlite.sealed import check_canary, reseal
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import micros_of, span
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.ports import Clock
+from dispatcher.stored.books import Books
+from dispatcher.stored.values import micros_of, span
 from keys import Seal
 
 ORDINARY_RESTART = timedelta(hours=1)

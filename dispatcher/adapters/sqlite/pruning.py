@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import micros_of, packed
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.ports import Retention
+from dispatcher.stored.values import micros_of, packed
 
 _BITE = 500
 

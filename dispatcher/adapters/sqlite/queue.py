@@ -13,11 +13,11 @@ from dispatcher.adapters.sqlite.pruning import prune
 from dispatcher.adapters.sqlite.retries import retry
 from dispatcher.adapters.sqlite.settlements import settle
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import ALWAYS, micros, micros_of
 from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial
 from dispatcher.domain.errors import DiskReserve
 from dispatcher.domain.events import ClientId, Intake, Receipt
 from dispatcher.ports import Matched, Matcher, Retention, Settled
+from dispatcher.stored.values import ALWAYS, micros, micros_of
 
 
 class SqliteQueue(Door):

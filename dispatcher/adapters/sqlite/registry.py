@@ -5,21 +5,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dispatcher.adapters.sqlite.breakers import forget
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.readers import Reading
-from dispatcher.adapters.sqlite.rows import (
+from dispatcher.adapters.sqlite.sealed import APPLICATION, SOURCE, seal_text
+from dispatcher.adapters.sqlite.transactions import Transaction
+from dispatcher.domain.applications import Application
+from dispatcher.domain.errors import Conflict, NotFound
+from dispatcher.domain.events import ClientId, SourceName
+from dispatcher.domain.matching import Applications
+from dispatcher.domain.sources import Access, ManagementClient, Scope, Source
+from dispatcher.stored.rows import (
     application_of,
     record_of_application,
     record_of_source,
     secrets_of_source,
     source_of,
 )
-from dispatcher.adapters.sqlite.sealed import APPLICATION, SOURCE, seal_text
-from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import micros, moment, packed
-from dispatcher.domain.applications import Application
-from dispatcher.domain.errors import Conflict, NotFound
-from dispatcher.domain.events import ClientId, SourceName
-from dispatcher.domain.matching import Applications
-from dispatcher.domain.sources import Access, ManagementClient, Scope, Source
+from dispatcher.stored.values import micros, moment, packed
 from keys import Seal
 
 _VERSION_OF_APPLICATION = "SELECT version FROM application WHERE client_id = ?"

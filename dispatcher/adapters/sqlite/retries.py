@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dispatcher.adapters.sqlite.lanes import LaneChanges
-from dispatcher.adapters.sqlite.rows import delivery_number
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import packed
 from dispatcher.domain.deliveries import DeliveryId, DeliveryState, Reason, Retrial, retrial_of
 from dispatcher.domain.events import ClientId, Sid
+from dispatcher.stored.rows import delivery_number
+from dispatcher.stored.values import packed
 
 _FOUND = """
 SELECT json_group_array(json_array(delivery.number, delivery.client_id, delivery.uri, delivery.sid,

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import apsw
 
-from dispatcher.adapters.sqlite.books import Books
-from dispatcher.adapters.sqlite.rows import application_of, source_of
 from dispatcher.adapters.sqlite.transactions import read
 from dispatcher.domain.errors import Fault, InvalidSettings
+from dispatcher.stored.books import Books
+from dispatcher.stored.rows import application_of, source_of
 from keys import KeysError, Seal
 
 APPLICATION, SOURCE, META = "application", "source", "meta"

@@ -6,8 +6,12 @@ from typing import Any
 
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.readers import Reading
-from dispatcher.adapters.sqlite.rows import event_id
-from dispatcher.adapters.sqlite.values import (
+from dispatcher.domain.events import NO_METADATA, Sid, Sub
+from dispatcher.domain.ledger import MOST_PER_PAGE
+from dispatcher.domain.sessions import Joined, Session
+from dispatcher.ports import SessionPlace
+from dispatcher.stored.rows import event_id
+from dispatcher.stored.values import (
     ALWAYS,
     maybe_moment,
     micros,
@@ -15,10 +19,6 @@ from dispatcher.adapters.sqlite.values import (
     packed,
     unpacked,
 )
-from dispatcher.domain.events import NO_METADATA, Sid, Sub
-from dispatcher.domain.ledger import MOST_PER_PAGE
-from dispatcher.domain.sessions import Joined, Session
-from dispatcher.ports import SessionPlace
 
 _COLUMNS = "sid, sub, session_metadata, created_at, expires_at, ended_at, ended_by"
 _SESSION = f"""

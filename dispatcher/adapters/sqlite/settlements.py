@@ -9,9 +9,7 @@ from typing import assert_never
 
 from dispatcher.adapters.sqlite.breakers import NOT_SENT, judge
 from dispatcher.adapters.sqlite.lanes import LaneChanges
-from dispatcher.adapters.sqlite.rows import delivery_number
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.adapters.sqlite.values import maybe_micros, micros, micros_of, packed, printable
 from dispatcher.domain.deliveries import (
     EXCERPT_BYTES,
     FIRST_ATTEMPTS_KEPT,
@@ -26,6 +24,8 @@ from dispatcher.domain.deliveries import (
     kind_of,
 )
 from dispatcher.ports import Settled
+from dispatcher.stored.rows import delivery_number
+from dispatcher.stored.values import maybe_micros, micros, micros_of, packed, printable
 
 _HELD = """
 SELECT json_group_array(json_array(delivery.number, lease, uri, client_id, attempt_count))

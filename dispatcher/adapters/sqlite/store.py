@@ -16,7 +16,6 @@ from dispatcher.adapters.sqlite.connections import (
 from dispatcher.adapters.sqlite.disk import DiskReserve
 from dispatcher.adapters.sqlite.engine import Engine
 from dispatcher.adapters.sqlite.health import SqliteHealth
-from dispatcher.adapters.sqlite.hint import Hint
 from dispatcher.adapters.sqlite.keyring import SqliteKeyRing
 from dispatcher.adapters.sqlite.ledger import SqliteLedger
 from dispatcher.adapters.sqlite.lock import StoreLock
@@ -30,6 +29,7 @@ from dispatcher.adapters.sqlite.sessions import SqliteSessions
 from dispatcher.adapters.sqlite.transactions import Scribe
 from dispatcher.adapters.sqlite.writers import InlineWriter, ThreadWriter
 from dispatcher.ports import Clock
+from dispatcher.stored.hint import Hint
 from keys import Seal
 
 _BITS_OF_A_BOOT = 40

@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 
 import apsw
 
-from dispatcher.adapters.sqlite.books import Books
 from dispatcher.adapters.sqlite.connections import is_fault_of_one_command, unavailable
-from dispatcher.adapters.sqlite.values import micros
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.ports import Clock
+from dispatcher.stored.books import Books
+from dispatcher.stored.hint import Stir
+from dispatcher.stored.values import micros
 
 T = TypeVar("T")
 _CHECKPOINT_PAGES = 2000
@@ -77,14 +78,6 @@ class Answer:
         if self.error is not None:
             raise self.error
         return self.result
-
-
-@dataclass(frozen=True, slots=True)
-class Stir:
-    """What a group changed for workers: when the next delivery comes due, and whether to wake."""
-
-    next_due: int | None
-    wakes: bool
 
 
 class Scribe:

@@ -13,8 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 import anyio.lowlevel
 
-from dispatcher.adapters.sqlite.transactions import Answer, Command, Scribe, Stir
+from dispatcher.adapters.sqlite.transactions import Answer, Command, Scribe
 from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.stored.hint import Stir
 
 T = TypeVar("T")
 _LARGEST_GROUP = 256

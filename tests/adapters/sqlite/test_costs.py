@@ -21,7 +21,7 @@ from dispatcher.adapters.sqlite import (
     settlements,
 )
 from dispatcher.adapters.sqlite.claims import shares
-from dispatcher.adapters.sqlite.values import micros
+from dispatcher.stored.values import micros
 from keys import Seal
 from tests.contract.steps import LEASE
 from tests.kit.builders import acknowledged, an_application

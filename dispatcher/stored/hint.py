@@ -5,14 +5,22 @@ one worker must not use up what another has yet to see: so stirs are counted, an
 the last one that it has seen.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 import anyio
 import anyio.lowlevel
 
-from dispatcher.adapters.sqlite.transactions import Stir
-from dispatcher.adapters.sqlite.values import micros, span
 from dispatcher.ports import Clock
+from dispatcher.stored.values import micros, span
+
+
+@dataclass(frozen=True, slots=True)
+class Stir:
+    """What a group changed for workers: when the next delivery comes due, and whether to wake."""
+
+    next_due: int | None
+    wakes: bool
 
 
 class Hint:

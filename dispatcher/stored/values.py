@@ -51,7 +51,7 @@ def number_of(text: str, prefix: str) -> int | None:
 
 
 def packed(value: object) -> str:
-    """Return *value* as JSON, in ASCII: SQLite takes a character of any kind so."""
+    """Return *value* as JSON, in ASCII: a store takes a character of any kind so."""
     return json.dumps(value, separators=(",", ":"))
 
 
@@ -66,5 +66,5 @@ def unpacked(text: str | None, default: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """Return *text* without what SQLite's text can not hold: NUL and half surrogates."""
+    """Return *text* without what a store's text can not hold: NUL and half surrogates."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -1,6 +1,6 @@
-"""What is kept in memory beside the file: the registry's applications and sources.
+"""What is kept in memory beside the store: the registry's applications and sources.
 
-The writer owns them: a command replaces the whole, and what is published is what was committed.
+What writes owns them: a command replaces the whole, and what is published is what was committed.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Rows, in the shape in which SQLite hands them over as JSON, and the domain's things."""
+"""Rows, in the shape in which a store hands them over, and the domain's things."""
 
 import json
 from collections.abc import Sequence
@@ -6,16 +6,6 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from dispatcher.adapters.sqlite.values import (
-    maybe_micros,
-    maybe_moment,
-    micros,
-    moment,
-    number_of,
-    packed,
-    packed_texts,
-    unpacked,
-)
 from dispatcher.domain.applications import (
     Application,
     LogoutDelivery,
@@ -36,6 +26,16 @@ from dispatcher.domain.events import (
     SourceName,
 )
 from dispatcher.domain.sources import Issuer, Source, SourceFormat
+from dispatcher.stored.values import (
+    maybe_micros,
+    maybe_moment,
+    micros,
+    moment,
+    number_of,
+    packed,
+    packed_texts,
+    unpacked,
+)
 
 _EVENT, _DELIVERY, _JOIN = "ev_", "dl_", "sj_"
 
