@@ -25,7 +25,7 @@ from dispatcher.domain.events import (
     Participant,
     SourceName,
 )
-from dispatcher.domain.sources import Issuer, Source, SourceFormat
+from dispatcher.domain.sources import Issuer, Scope, Source, SourceFormat
 from dispatcher.stored.values import (
     maybe_micros,
     maybe_moment,
@@ -271,3 +271,13 @@ def source_of(name: str, record: str, secrets: str) -> Source:
         managed_by=ManagedBy(known["managed_by"]),
         **{kind: tuple(proofs.get(kind, ())) for kind in _PROOFS},
     )
+
+
+def row_of_scopes(scopes: frozenset[Scope]) -> str:
+    """Return *scopes* as they are stored."""
+    return " ".join(sorted(scopes))
+
+
+def scopes_of(text: str) -> frozenset[Scope]:
+    """Return the scopes that ``row_of_scopes`` stored."""
+    return frozenset(map(Scope, text.split()))

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from dispatcher.adapters.sqlite.breakers import NOT_SENT, judge, lane_of, write_breakers
+from dispatcher.adapters.sqlite.breakers import judge, write_breakers
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.deliveries import Delivery, DeliveryState, LeaseId
 from dispatcher.domain.lanes import LaneState
+from dispatcher.stored.lanes import NOT_SENT, lane_of
 from dispatcher.stored.rows import CLAIMED_COLUMNS, delivery_of
 from dispatcher.stored.values import ALWAYS, moment, packed
 

@@ -5,20 +5,9 @@ the change. So a claim finds the lanes that have something due without a look at
 counting a million deliveries is a sum over lanes.
 """
 
-from collections import defaultdict
-
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.domain.deliveries import DeliveryState
+from dispatcher.stored.lanes import LaneCounts
 from dispatcher.stored.values import packed
-
-STATES: tuple[DeliveryState, ...] = (
-    DeliveryState.PENDING,
-    DeliveryState.IN_FLIGHT,
-    DeliveryState.DELIVERED,
-    DeliveryState.FAILED,
-    DeliveryState.CANCELLED,
-)
-"""The states, in the order of the lane's columns."""
 
 _WRITE = """
 INSERT INTO lane
@@ -37,31 +26,11 @@ ON CONFLICT (client_id) DO UPDATE SET
 """
 
 
-class LaneChanges:
+class LaneChanges(LaneCounts):
     """What one command does to the lanes."""
-
-    def __init__(self) -> None:
-        self._by_client: dict[str, dict[DeliveryState, int]] = defaultdict(
-            lambda: dict.fromkeys(STATES, 0)
-        )
-
-    def came(self, client_id: str, state: DeliveryState, count: int = 1) -> None:
-        """Note deliveries that came to be in *state*."""
-        self._by_client[client_id][state] += count
-
-    def went(self, client_id: str, state: DeliveryState, count: int = 1) -> None:
-        """Note deliveries that are no longer in *state*."""
-        self._by_client[client_id][state] -= count
-
-    def moved(self, client_id: str, old: DeliveryState, new: DeliveryState, count: int = 1) -> None:
-        """Note deliveries that went from one state to another, or came due at another time."""
-        lane = self._by_client[client_id]
-        lane[old] -= count
-        lane[new] += count
 
     def write(self, tx: Transaction, *, served: int = 0) -> None:
         """Write the changes down; *served* is the number of the claim that took from these."""
-        if self._by_client:
-            rows = [[client_id, *lane.values()] for client_id, lane in self._by_client.items()]
+        if rows := self.rows():
             tx.write(_WRITE, packed(rows), served)
             tx.change_dues()

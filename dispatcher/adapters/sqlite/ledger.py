@@ -8,13 +8,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from dispatcher.adapters.sqlite.breakers import lane_of
 from dispatcher.adapters.sqlite.engine import Door
-from dispatcher.adapters.sqlite.lanes import STATES
 from dispatcher.adapters.sqlite.readers import Reading
-from dispatcher.domain.deliveries import DeliveryId, DeliveryState, OutcomeKind, Reason
-from dispatcher.domain.events import ClientId, EventId, EventState, UnmatchedReason
-from dispatcher.domain.lanes import Lane, LaneState
+from dispatcher.domain.deliveries import DeliveryId, DeliveryState
+from dispatcher.domain.events import ClientId, EventId, EventState
 from dispatcher.domain.ledger import (
     MOST_PER_PAGE,
     AttemptRecord,
@@ -25,39 +22,36 @@ from dispatcher.domain.ledger import (
     EventRecord,
     LaneRecord,
 )
+from dispatcher.stored.records import (
+    DELIVERY_COLUMNS,
+    attempt_record,
+    delivery_record,
+    depth_of,
+    event_record,
+    lane_record,
+)
 from dispatcher.stored.rows import (
     EVENT_COLUMNS,
-    delivery_id,
     delivery_number,
     event_id,
     event_number,
-    event_of,
 )
 from dispatcher.stored.values import (
     maybe_micros,
-    maybe_moment,
-    moment,
     packed,
-    span,
-    unpacked,
 )
 
 _EVENTS = f"""
 SELECT json_group_array(json_array({EVENT_COLUMNS}, state, reason, unknown_clients)
     ORDER BY number DESC) FROM (SELECT * FROM event WHERE {{}} ORDER BY number DESC LIMIT :take)
 """  # noqa: S608 - a constant list of columns
-_DELIVERY_COLUMNS = """
-    delivery.number, delivery.event, delivery.client_id, delivery.uri, delivery.sid,
-    event.initiator, delivery.state, delivery.reason, delivery.attempt_count, delivery.due_at,
-    delivery.created_at, delivery.settled_at, delivery.excerpt
-"""
 _DELIVERIES = f"""
-SELECT json_group_array(json_array({_DELIVERY_COLUMNS}) ORDER BY delivery.number DESC) FROM (
+SELECT json_group_array(json_array({DELIVERY_COLUMNS}) ORDER BY delivery.number DESC) FROM (
     SELECT * FROM delivery WHERE {{}} ORDER BY number DESC LIMIT :take) AS delivery
 JOIN event ON event.number = delivery.event
 """  # noqa: S608 - a constant list of columns
 _DELIVERIES_OF = f"""
-SELECT json_group_array(json_array({_DELIVERY_COLUMNS}) ORDER BY delivery.number)
+SELECT json_group_array(json_array({DELIVERY_COLUMNS}) ORDER BY delivery.number)
 FROM json_each(?) AS wanted CROSS JOIN event ON event.number = wanted.value
 CROSS JOIN delivery ON delivery.event = event.number
 """  # noqa: S608 - a constant list of columns
@@ -153,7 +147,7 @@ class SqliteLedger(Door):
         rows = await self._engine.readers.run(
             lambda reading: reading.read(_LANES, after or "", max(0, min(take, MOST_PER_PAGE)))
         )
-        return [_lane_record(*row) for row in rows]
+        return [lane_record(*row) for row in rows]
 
     async def depth(self) -> Depth:
         """Return how much is waiting: sums over lanes, and the head of an index for each."""
@@ -211,86 +205,23 @@ def _event_records(reading: Reading, where: _Where, take: int) -> list[EventReco
     rows = _page(reading, _EVENTS, where, take)
     deliveries: dict[EventId, list[DeliveryRecord]] = defaultdict(list)
     for row in reading.read(_DELIVERIES_OF, packed([row[0] for row in rows])):
-        record = _delivery_record(row, ())
+        record = delivery_record(row, ())
         deliveries[record.event_id].append(record)
-    return [_event_record(row, tuple(deliveries[event_id(row[0])])) for row in rows]
-
-
-def _event_record(row: Sequence[Any], deliveries: tuple[DeliveryRecord, ...]) -> EventRecord:
-    state, reason, unknown_clients = row[-3:]
-    return EventRecord(
-        event=event_of(row),
-        state=EventState(state),
-        reason=reason and UnmatchedReason(reason),
-        unknown_clients=tuple(unpacked(unknown_clients, ())),
-        deliveries=deliveries,
-    )
+    return [event_record(row, tuple(deliveries[event_id(row[0])])) for row in rows]
 
 
 def _delivery_records(reading: Reading, where: _Where, take: int) -> list[DeliveryRecord]:
     rows = _page(reading, _DELIVERIES, where, take)
     attempts: dict[int, list[AttemptRecord]] = defaultdict(list)
     for number, *attempt in reading.read(_ATTEMPTS, packed([row[0] for row in rows])):
-        attempts[number].append(_attempt_record(attempt))
-    return [_delivery_record(row, tuple(attempts[row[0]])) for row in rows]
-
-
-def _delivery_record(row: Sequence[Any], attempts: tuple[AttemptRecord, ...]) -> DeliveryRecord:
-    number, event, client_id, uri, sid, initiator, state, reason, attempt_count, *rest = row
-    due_at, created_at, settled_at, excerpt = rest
-    return DeliveryRecord(
-        id=delivery_id(number),
-        event_id=event_id(event),
-        client_id=client_id,
-        uri=uri,
-        sid=sid,
-        initiator=initiator,
-        state=DeliveryState(state),
-        reason=reason and Reason(reason),
-        attempt_count=attempt_count,
-        due_at=moment(due_at) if state == DeliveryState.PENDING else None,
-        created_at=moment(created_at),
-        settled_at=maybe_moment(settled_at),
-        attempts=attempts,
-        excerpt=excerpt,
-    )
-
-
-def _attempt_record(row: Sequence[Any]) -> AttemptRecord:
-    number, started_at, duration, outcome, status, error, jti, kid = row
-    return AttemptRecord(
-        number=number,
-        started_at=moment(started_at),
-        duration=span(duration),
-        outcome=OutcomeKind(outcome),
-        status=status,
-        error=error,
-        jti=jti,
-        kid=kid,
-    )
-
-
-def _lane_record(
-    client_id: str, pending: int, in_flight: int, oldest: int | None, breaker: str | None
-) -> LaneRecord:
-    lane = Lane() if breaker is None else lane_of(breaker)
-    return LaneRecord(
-        client_id=ClientId(client_id),
-        state=lane.state,
-        pending=pending,
-        in_flight=in_flight,
-        oldest_pending_at=maybe_moment(oldest),
-        next_probe_at=lane.next_probe_at if lane.state is LaneState.PARKED else None,
-    )
+        attempts[number].append(attempt_record(attempt))
+    return [delivery_record(row, tuple(attempts[row[0]])) for row in rows]
 
 
 def _depth(reading: Reading) -> Depth:
-    oldest = reading.read(_OLDEST)
-    return Depth(
-        deliveries=dict(zip(STATES, reading.read(_COUNTS), strict=True)),
-        oldest_pending={ClientId(name): moment(created_at) for name, created_at in oldest.items()},
-        closed_lanes={
-            ClientId(name): LaneState(state) for name, state in reading.read(_CLOSED).items()
-        },
-        events_accepted=reading.read(_ACCEPTED),
+    return depth_of(
+        reading.read(_COUNTS),
+        oldest=reading.read(_OLDEST),
+        closed=reading.read(_CLOSED),
+        accepted=reading.read(_ACCEPTED),
     )

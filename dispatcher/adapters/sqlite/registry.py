@@ -5,20 +5,22 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dispatcher.adapters.sqlite.breakers import forget
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.readers import Reading
-from dispatcher.adapters.sqlite.sealed import APPLICATION, SOURCE, seal_text
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.applications import Application
 from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.domain.events import ClientId, SourceName
 from dispatcher.domain.matching import Applications
-from dispatcher.domain.sources import Access, ManagementClient, Scope, Source
+from dispatcher.domain.sources import Access, ManagementClient, Source
 from dispatcher.stored.rows import (
     application_of,
     record_of_application,
     record_of_source,
+    row_of_scopes,
+    scopes_of,
     secrets_of_source,
     source_of,
 )
+from dispatcher.stored.sealed import APPLICATION, SOURCE, seal_text
 from dispatcher.stored.values import micros, moment, packed
 from keys import Seal
 
@@ -176,7 +178,7 @@ def _put_source(tx: Transaction, source: Source, seal: Seal) -> None:
 
 
 def _put_client(tx: Transaction, client: ManagementClient) -> None:
-    scopes = _scopes_row(client.scopes)
+    scopes = row_of_scopes(client.scopes)
     if tx.read(_SCOPES, client.client_id) != scopes:
         # Else a client or scope that was taken away and comes back would let the old tokens in.
         tx.write(_FORGET_TOKENS, client.client_id)
@@ -195,13 +197,13 @@ def _client(reading: Reading, client_id: ClientId) -> ManagementClient | None:
     if row is None:
         return None
     return ManagementClient(
-        client_id=ClientId(row[0]), secret_hash=row[1], scopes=_scopes_of(row[2])
+        client_id=ClientId(row[0]), secret_hash=row[1], scopes=scopes_of(row[2])
     )
 
 
 def _grant(tx: Transaction, token_hash: str, access: Access, now: int) -> None:
     tx.write(_FORGET_EXPIRED, now)
-    scopes, expires_at = _scopes_row(access.scopes), micros(access.expires_at)
+    scopes, expires_at = row_of_scopes(access.scopes), micros(access.expires_at)
     tx.write(_GRANT, token_hash, access.client_id, scopes, expires_at)
 
 
@@ -213,14 +215,6 @@ def _access(reading: Reading, token_hash: str, now: int) -> Access | None:
     return Access(
         client_id=ClientId(client_id),
         # A token that was granted while its client's record changed may have been told too much.
-        scopes=_scopes_of(granted) & _scopes_of(allowed),
+        scopes=scopes_of(granted) & scopes_of(allowed),
         expires_at=moment(expires_at),
     )
-
-
-def _scopes_row(scopes: frozenset[Scope]) -> str:
-    return " ".join(sorted(scopes))
-
-
-def _scopes_of(text: str) -> frozenset[Scope]:
-    return frozenset(map(Scope, text.split()))

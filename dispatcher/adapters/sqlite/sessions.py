@@ -2,30 +2,26 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.readers import Reading
-from dispatcher.domain.events import NO_METADATA, Sid, Sub
+from dispatcher.domain.events import Sid, Sub
 from dispatcher.domain.ledger import MOST_PER_PAGE
 from dispatcher.domain.sessions import Joined, Session
 from dispatcher.ports import SessionPlace
-from dispatcher.stored.rows import event_id
+from dispatcher.stored.records import SESSION_COLUMNS, session_of
 from dispatcher.stored.values import (
     ALWAYS,
-    maybe_moment,
     micros,
     moment,
     packed,
-    unpacked,
 )
 
-_COLUMNS = "sid, sub, session_metadata, created_at, expires_at, ended_at, ended_by"
 _SESSION = f"""
-SELECT json_group_array(json_array({_COLUMNS})) FROM session WHERE sid = ?
+SELECT json_group_array(json_array({SESSION_COLUMNS})) FROM session WHERE sid = ?
 """  # noqa: S608 - a constant list of columns
 _SESSIONS_OF = f"""
-SELECT json_group_array(json_array({_COLUMNS}) ORDER BY created_at DESC, sid) FROM (
+SELECT json_group_array(json_array({SESSION_COLUMNS}) ORDER BY created_at DESC, sid) FROM (
     SELECT * FROM session
     WHERE sub = ?1 AND (created_at < ?2 OR created_at = ?2 AND sid > ?3)
     ORDER BY created_at DESC, sid LIMIT ?4)
@@ -59,18 +55,4 @@ def _sessions(reading: Reading, sql: str, *wanted: str | int) -> list[Session]:
     clients: dict[str, list[Joined]] = defaultdict(list)
     for client_id, sid, sub, joined_at in reading.read(_CLIENTS, packed([row[0] for row in rows])):
         clients[sid].append(Joined(client_id, sid, sub, moment(joined_at)))
-    return [_session_of(row, tuple(clients[row[0]])) for row in rows]
-
-
-def _session_of(row: Sequence[Any], clients: tuple[Joined, ...]) -> Session:
-    sid, sub, session_metadata, created_at, expires_at, ended_at, ended_by = row
-    return Session(
-        sid=sid,
-        sub=sub,
-        clients=clients,
-        session_metadata=unpacked(session_metadata, NO_METADATA),
-        created_at=moment(created_at),
-        expires_at=maybe_moment(expires_at),
-        ended_at=maybe_moment(ended_at),
-        ended_by=None if ended_by is None else event_id(ended_by),
-    )
+    return [session_of(row, tuple(clients[row[0]])) for row in rows]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from dispatcher.adapters.sqlite.breakers import NOT_SENT, judge
+from dispatcher.adapters.sqlite.breakers import judge
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.deliveries import (
@@ -24,6 +24,7 @@ from dispatcher.domain.deliveries import (
     kind_of,
 )
 from dispatcher.ports import Settled
+from dispatcher.stored.lanes import NOT_SENT
 from dispatcher.stored.rows import delivery_number
 from dispatcher.stored.values import maybe_micros, micros, micros_of, packed, printable
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.adapters.sqlite import SqliteStore
-from dispatcher.adapters.sqlite.breakers import lane_of, row_of_lane
 from dispatcher.domain.deliveries import LeaseId, Outcome, Unreachable
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.lanes import Lane, LaneState
+from dispatcher.stored.lanes import lane_of, row_of_lane
 from dispatcher.stored.values import maybe_micros, micros
 from tests.contract.steps import claim, owe
 from tests.contract.test_lanes import OURS, fail, park, probe
