@@ -8,17 +8,16 @@ First attempts have an index of their own, which is asked only where no more ret
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from dispatcher.adapters.sqlite.breakers import judge, write_breakers
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.deliveries import Delivery, DeliveryState, LeaseId
-from dispatcher.domain.lanes import LaneState
-from dispatcher.stored.lanes import NOT_SENT, lane_of
+from dispatcher.stored.lanes import NOT_SENT
 from dispatcher.stored.rows import CLAIMED_COLUMNS, delivery_of
-from dispatcher.stored.values import ALWAYS, moment, packed
+from dispatcher.stored.turns import Room, Turn, dealt_out, shares
+from dispatcher.stored.values import moment, packed
 
 _EXPIRED = f"""
 SELECT json_group_array(json_array({CLAIMED_COLUMNS}, lease, breaker IS NULL)) FROM (
@@ -100,15 +99,6 @@ class Loan:
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How many may be lent out: in all, of what was tried before, and in one lane at a time."""
-
-    total: int
-    retries: int
-    per_lane: int
-
-
 _Row = list[Any]
 """A delivery as ``CLAIMED_COLUMNS`` has it."""
 _Picked = dict[str, list[_Row]]
@@ -176,7 +166,7 @@ def _pick(tx: Transaction, room: Room, lease: LeaseId) -> _Picked:
     picked = _found(tx, _PICK, turns, room.total)
     retries = {name: [*filter(_was_tried, lane)] for name, lane in picked.items()}
     if sum(map(len, retries.values())) > room.retries:
-        kept = _dealt_out(retries, room.retries)
+        kept = dealt_out(retries, room.retries)
         fresh = _turns(tx, _FRESH_LANES, room, after=kept)
         left = room.total - sum(map(len, kept.values()))
         picked = kept | {
@@ -189,13 +179,7 @@ def _pick(tx: Transaction, room: Room, lease: LeaseId) -> _Picked:
     return picked
 
 
-def _dealt_out(retries: _Picked, most: int) -> _Picked:
-    """Return *most* of the *retries*, dealt out to their lanes in turn."""
-    dealt = shares({name: len(lane) for name, lane in retries.items()}, max(0, most))
-    return {name: lane[: dealt[name]] for name, lane in retries.items()}
-
-
-def _found(tx: Transaction, sql: str, turns: Mapping[str, "_Turn"], limit: int) -> _Picked:
+def _found(tx: Transaction, sql: str, turns: Mapping[str, Turn], limit: int) -> _Picked:
     """Return what each lane has for its share of *limit*."""
     now = moment(tx.now)
     dealt = shares({name: turn.room_at(now) for name, turn in turns.items()}, limit)
@@ -210,36 +194,14 @@ def _found(tx: Transaction, sql: str, turns: Mapping[str, "_Turn"], limit: int) 
 
 def _turns(
     tx: Transaction, sql: str, room: Room, *, after: _Picked | None = None
-) -> dict[str, "_Turn"]:
+) -> dict[str, Turn]:
     """Return the lanes that can start something *after* what was taken from them."""
     rows = tx.read(sql, tx.now, room.total, room.per_lane)
     taken = {name: len(lane) for name, lane in (after or {}).items()}
-    return {name: _Turn(more, breaker, taken.get(name, 0)) for name, more, breaker in rows}
+    return {name: Turn(more, breaker, taken.get(name, 0)) for name, more, breaker in rows}
 
 
-class _Turn:
-    """A lane whose turn it is: how much room it has, and how it has been doing."""
-
-    __slots__ = ("lane", "room", "taken")
-
-    def __init__(self, room: int, breaker: str | None, taken: int) -> None:
-        self.room = room
-        self.lane = None if breaker is None else lane_of(breaker)
-        self.taken = taken
-
-    def room_at(self, now: datetime) -> int:
-        """Return how many may be started: fewer than there is room for where it is not well."""
-        allowance = None if self.lane is None else self.lane.allowance(now)
-        room = self.room if allowance is None else min(self.room, allowance)
-        return max(0, room - self.taken)
-
-    def due_until(self, now: int) -> int:
-        """Return until when a delivery must be due: a probe is made with one that is not, too."""
-        parked = self.lane is not None and self.lane.state is LaneState.PARKED
-        return ALWAYS if parked else now
-
-
-def _started(tx: Transaction, turns: Mapping[str, _Turn], picked: _Picked, lease: LeaseId) -> None:
+def _started(tx: Transaction, turns: Mapping[str, Turn], picked: _Picked, lease: LeaseId) -> None:
     """Note in the lanes that are not well what they start."""
     now = moment(tx.now)
     started = {
@@ -248,19 +210,6 @@ def _started(tx: Transaction, turns: Mapping[str, _Turn], picked: _Picked, lease
         if turn.lane is not None and name in picked
     }
     write_breakers(tx, started)
-
-
-def shares(rooms: Mapping[str, int], limit: int) -> dict[str, int]:
-    """Deal *limit* out to lanes with room, one each in turn, until neither is left."""
-    dealt = dict.fromkeys(rooms, 0)
-    left = min(limit, sum(rooms.values()))
-    while left:
-        open_lanes = [lane for lane, room in rooms.items() if dealt[lane] < room]
-        each = max(1, min(left // len(open_lanes), *(rooms[o] - dealt[o] for o in open_lanes)))
-        for lane in open_lanes[:left]:
-            dealt[lane] += each
-        left -= each * len(open_lanes[:left])
-    return dealt
 
 
 def _of_like_shares(dealt: Mapping[str, int]) -> Collection[list[str]]:

@@ -1,19 +1,14 @@
 """Matching in the store: what the registry knows of an event's scope, and what the event owes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
 
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.domain.deliveries import DeliveryState, NewDelivery, Reason
-from dispatcher.domain.events import NO_METADATA, EventState
-from dispatcher.domain.matching import Matching
-from dispatcher.domain.sessions import Joined, Known
+from dispatcher.domain.deliveries import DeliveryState, Reason
 from dispatcher.ports import Matched, Matcher
-from dispatcher.stored.rows import EVENT_COLUMNS, event_of
-from dispatcher.stored.values import moment, packed, unpacked
+from dispatcher.stored.rows import EVENT_COLUMNS
+from dispatcher.stored.scopes import Scope, gathered, matched_of, row_of_outcome, row_of_owed
+from dispatcher.stored.values import packed
 
 _DUE = f"""
 SELECT json_group_array(json_array({EVENT_COLUMNS}, state) ORDER BY number)
@@ -81,74 +76,33 @@ UPDATE late_join SET matched = 1 WHERE event IN (SELECT value FROM json_each(?))
 """
 
 
-@dataclass(slots=True)
-class _Scope:
-    """What the registry knows of one event, as it is gathered."""
-
-    known: Known = field(default_factory=Known)
-    joined: list[Joined] = field(default_factory=list)
-    late: list[Joined] = field(default_factory=list)
-    latecomers: set[str] = field(default_factory=set)
-    """Who joined late and has not been matched yet."""
-
-
 def match(tx: Transaction, limit: int, matcher: Matcher) -> list[Matched]:
     """Match up to *limit* events that are due, oldest first, and store what they owe."""
     due = tx.read(_DUE, limit)
     if not due:
         return []
     scopes = _scopes(tx, packed([row[0] for row in due]))
-    judged = [(row, _matched(row, scopes[row[0]], matcher, tx)) for row in due]
+    applications = tx.books.applications
+    judged = [(row, matched_of(row, scopes[row[0]], matcher, applications)) for row in due]
     told = [(row, one) for row, one in judged if one is not None]
     owed = _owe(tx, {row[0]: one for row, one in told})
-    tx.write(_MATCHED, packed([_outcome(row, one.matching, owed[row[0]]) for row, one in told]))
+    outcomes = [row_of_outcome(row, one.matching, owed[row[0]]) for row, one in told]
+    tx.write(_MATCHED, packed(outcomes))
     tx.write(_LATE_MATCHED, packed([row[0] for row, _ in told]))
     if told:
         tx.stir()
     return [one for _, one in told]
 
 
-def _scopes(tx: Transaction, numbers: str) -> dict[int, _Scope]:
-    scopes: dict[int, _Scope] = defaultdict(_Scope)
-    for event, sub, session_metadata in tx.read(_SESSIONS, numbers):
-        metadata = unpacked(session_metadata, NO_METADATA)
-        scopes[event].known = Known(sub=sub, session_metadata=metadata)
-    for event, in_time, late_matched, client_id, sid, sub, joined_at in tx.read(_JOINED, numbers):
-        joined = Joined(client_id, sid, sub, moment(joined_at))
-        scope = scopes[event]
-        (scope.joined if in_time else scope.late).append(joined)
-        if late_matched == 0:
-            scope.latecomers.add(client_id)
-    return scopes
-
-
-def _matched(
-    row: Sequence[Any], scope: _Scope, matcher: Matcher, tx: Transaction
-) -> Matched | None:
-    event = event_of(row)
-    known = replace(scope.known, joined=tuple(scope.joined), late=tuple(scope.late))
-    matching = matcher(event, known, tx.books.applications)
-    if matching is None:
-        return None
-    if row[-1] != EventState.ACCEPTED:
-        matching = _of_latecomers(matching, scope)
-    return Matched(event, matching)
-
-
-def _of_latecomers(matching: Matching, scope: _Scope) -> Matching:
-    """Keep what is owed for a late join; whom the event told the first time stands.
-
-    Else a URI or an application added since then would be told of a session that it never had.
-    """
-    owed = tuple(one for one in matching.deliveries if one.client_id in scope.latecomers)
-    return replace(matching, deliveries=owed)
+def _scopes(tx: Transaction, numbers: str) -> dict[int, Scope]:
+    return gathered(tx.read(_SESSIONS, numbers), tx.read(_JOINED, numbers))
 
 
 def _owe(tx: Transaction, matched: dict[int, Matched]) -> dict[int, int]:
     """Store the deliveries that are not there yet; return how many each event has more."""
     latest = int(tx.read(_LATEST))
     rows = [
-        _row_of(event, new) for event, one in matched.items() for new in one.matching.deliveries
+        row_of_owed(event, new) for event, one in matched.items() for new in one.matching.deliveries
     ]
     owed: dict[int, int] = defaultdict(int)
     if not rows:
@@ -164,10 +118,6 @@ def _owe(tx: Transaction, matched: dict[int, Matched]) -> dict[int, int]:
     return owed
 
 
-def _row_of(event: int, new: NewDelivery) -> list[object]:
-    return [event, new.client_id, new.uri, new.sub, new.sid, new.failed]
-
-
 def _supersede(tx: Transaction, latest: int, lanes: LaneChanges) -> None:
     """Cancel what a newer user-wide delivery to the same URI says as well.
 
@@ -181,12 +131,3 @@ def _supersede(tx: Transaction, latest: int, lanes: LaneChanges) -> None:
     tx.write(_CANCEL, packed(list(by_number)), Reason.SUPERSEDED, tx.now)
     for client_id in by_number.values():
         lanes.moved(client_id, DeliveryState.PENDING, DeliveryState.CANCELLED)
-
-
-def _outcome(row: Sequence[Any], matching: Matching, owed: int) -> list[object]:
-    """Return what is written of an event that was matched; what was matched once stays so."""
-    number, was = row[0], EventState(row[-1])
-    matched = bool(matching.deliveries) or was is EventState.MATCHED
-    state = EventState.MATCHED if matched else EventState.UNMATCHED
-    unknown = packed(matching.unknown_clients) if matching.unknown_clients else None
-    return [number, state, None if matched else matching.reason, unknown, owed]

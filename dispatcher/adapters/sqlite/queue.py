@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from dispatcher.adapters.sqlite.breakers import pause, resume
-from dispatcher.adapters.sqlite.claims import Loan, Room, claim
+from dispatcher.adapters.sqlite.claims import Loan, claim
 from dispatcher.adapters.sqlite.engine import Door
 from dispatcher.adapters.sqlite.intake import accept
 from dispatcher.adapters.sqlite.matching import match
@@ -17,6 +17,7 @@ from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial
 from dispatcher.domain.errors import DiskReserve
 from dispatcher.domain.events import ClientId, Intake, Receipt
 from dispatcher.ports import Matched, Matcher, Retention, Settled
+from dispatcher.stored.turns import Room
 from dispatcher.stored.values import ALWAYS, micros, micros_of
 
 

@@ -4,29 +4,19 @@ A whole batch takes a handful of statements, whatever its size.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import assert_never
 
 from dispatcher.adapters.sqlite.breakers import judge
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.deliveries import (
-    EXCERPT_BYTES,
     FIRST_ATTEMPTS_KEPT,
     LAST_ATTEMPTS_KEPT,
-    Acknowledged,
-    Attempt,
     DeliveryState,
-    Outcome,
-    Refused,
-    Unreachable,
-    Withheld,
-    kind_of,
 )
 from dispatcher.ports import Settled
-from dispatcher.stored.lanes import NOT_SENT
 from dispatcher.stored.rows import delivery_number
-from dispatcher.stored.values import maybe_micros, micros, micros_of, packed, printable
+from dispatcher.stored.settling import Held, counted, counts, ended, row_of_attempt, state_after
+from dispatcher.stored.values import maybe_micros, packed
 
 _HELD = """
 SELECT json_group_array(json_array(delivery.number, lease, uri, client_id, attempt_count))
@@ -59,21 +49,11 @@ WHERE number = value ->> 0 AND lease = value ->> 1 AND state = 'in_flight'
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A delivery whose lease is still ours, as it lies in the store."""
-
-    number: int
-    uri: str
-    client_id: str
-    attempt_count: int
-
-
 def settle(tx: Transaction, batch: Sequence[Settled]) -> list[bool]:
     """Write *batch* down; say for each whether its lease was ours."""
     keys = [(delivery_number(one.delivery.id), one.delivery.lease) for one in batch]
     held = _held(tx, keys)
-    ours: list[tuple[_Held, Settled]] = []
+    ours: list[tuple[Held, Settled]] = []
     answers: list[bool] = []
     for key, settled in zip(keys, batch, strict=True):
         # Popped, so that what is settled twice in one batch is settled once.
@@ -83,7 +63,7 @@ def settle(tx: Transaction, batch: Sequence[Settled]) -> list[bool]:
             ours.append((found, settled))
     if ours:
         _record(tx, ours)
-        judge(tx, [(held.client_id, one.delivery.lease, _ended(one)) for held, one in ours])
+        judge(tx, [(held.client_id, one.delivery.lease, ended(one)) for held, one in ours])
         _move(tx, ours).write(tx)
         tx.stir()
     return answers
@@ -92,109 +72,43 @@ def settle(tx: Transaction, batch: Sequence[Settled]) -> list[bool]:
 _Key = tuple[int | None, int]
 
 
-def _held(tx: Transaction, keys: Sequence[_Key]) -> dict[_Key, _Held]:
+def _held(tx: Transaction, keys: Sequence[_Key]) -> dict[_Key, Held]:
     rows = tx.read(_HELD, packed([*set(keys)]))
-    return {(number, lease): _Held(number, *row) for number, lease, *row in rows}
+    return {(number, lease): Held(number, *row) for number, lease, *row in rows}
 
 
-def _ended(settled: Settled) -> Outcome | None:
-    return NOT_SENT if settled.attempt is None else settled.attempt.outcome
-
-
-def _record(tx: Transaction, ours: Sequence[tuple[_Held, Settled]]) -> None:
+def _record(tx: Transaction, ours: Sequence[tuple[Held, Settled]]) -> None:
     """Record the attempts; of each delivery the first few and the last ones are kept."""
     made = [
         (held, settled.attempt)
         for held, settled in ours
-        if settled.attempt is not None and _counts(settled.attempt)
+        if settled.attempt is not None and counts(settled.attempt)
     ]
     if made:
-        tx.write(_RECORD, packed([_row_of(held, attempt) for held, attempt in made]))
+        tx.write(_RECORD, packed([row_of_attempt(held, attempt) for held, attempt in made]))
     for held, _ in made:
         surplus = held.attempt_count + 1 - LAST_ATTEMPTS_KEPT
         if surplus > FIRST_ATTEMPTS_KEPT:
             tx.write(_THIN_OUT, held.number, surplus)
 
 
-def _counts(attempt: Attempt | None) -> bool:
-    """Whether it was an attempt: what a fault of ours kept back costs the application nothing."""
-    return attempt is not None and not isinstance(attempt.outcome, Withheld)
-
-
-def _row_of(held: _Held, attempt: Attempt) -> list[object]:
-    status, error = _status_and_error(attempt.outcome)
-    return [
-        held.number,
-        held.attempt_count + 1,
-        micros(attempt.started_at),
-        micros_of(attempt.duration),
-        kind_of(attempt.outcome),
-        status,
-        error,
-        attempt.jti,
-        attempt.kid,
-    ]
-
-
-def _status_and_error(outcome: Outcome) -> tuple[int | None, str | None]:
-    match outcome:
-        case Acknowledged() | Refused():
-            return outcome.status, None
-        case Unreachable():
-            return outcome.status, _error(outcome)
-        case Withheld():
-            return None, _error(outcome)
-        case _:
-            assert_never(outcome)
-
-
-def _error(outcome: Unreachable | Withheld) -> str:
-    detail = printable(outcome.detail)
-    return f"{outcome.cause}: {detail}" if detail else str(outcome.cause)
-
-
-def _move(tx: Transaction, ours: Sequence[tuple[_Held, Settled]]) -> LaneChanges:
+def _move(tx: Transaction, ours: Sequence[tuple[Held, Settled]]) -> LaneChanges:
     """Move the deliveries on; return what that does to their lanes, to be written."""
     lanes = LaneChanges()
     put_off: list[list[object]] = []
     finished: list[list[object]] = []
     for held, settled in ours:
-        state = _state(held, settled)
+        state = state_after(held, settled)
         lanes.moved(held.client_id, DeliveryState.IN_FLIGHT, state)
         if state is DeliveryState.PENDING:
             due_at = maybe_micros(settled.settlement.due_at)
-            counts = _counted(settled.attempt)
-            put_off.append([held.number, settled.delivery.lease, due_at or tx.now, None, *counts])
+            added = counted(settled.attempt)
+            put_off.append([held.number, settled.delivery.lease, due_at or tx.now, None, *added])
         else:
-            reason, counts = settled.settlement.reason, _counted(settled.attempt)
-            finished.append([held.number, settled.delivery.lease, state, reason, *counts])
+            reason, added = settled.settlement.reason, counted(settled.attempt)
+            finished.append([held.number, settled.delivery.lease, state, reason, *added])
     if put_off:
         tx.write(_PUT_OFF, packed(put_off))
     if finished:
         tx.write(_FINISH, packed(finished), tx.now)
     return lanes
-
-
-def _state(held: _Held, settled: Settled) -> DeliveryState:
-    """Return where the delivery goes.
-
-    Where its URI was replaced while it was in flight, whatever ended it without an acknowledgement
-    was about the old one: the new one has yet to be told.
-    """
-    state = settled.settlement.state
-    if held.uri != settled.delivery.uri and state is not DeliveryState.DELIVERED:
-        return DeliveryState.PENDING
-    return state
-
-
-def _counted(attempt: Attempt | None) -> tuple[int, int, str | None]:
-    """Return what an attempt adds to the counts of attempts and refusals, and its excerpt."""
-    if attempt is None or not _counts(attempt):
-        return 0, 0, None
-    return 1, int(isinstance(attempt.outcome, Refused)), _excerpt(attempt.outcome)
-
-
-def _excerpt(outcome: Outcome) -> str | None:
-    if isinstance(outcome, Withheld) or not outcome.excerpt:
-        return None
-    return printable(outcome.excerpt[:EXCERPT_BYTES].decode("utf-8", "replace"))

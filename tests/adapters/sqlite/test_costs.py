@@ -20,7 +20,7 @@ from dispatcher.adapters.sqlite import (
     pruning,
     settlements,
 )
-from dispatcher.adapters.sqlite.claims import shares
+from dispatcher.stored.turns import shares
 from dispatcher.stored.values import micros
 from keys import Seal
 from tests.contract.steps import LEASE
