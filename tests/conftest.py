@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
+from dispatcher.adapters.postgres import migrate
 from keys import Seal
 from tests.kit.clock import FakeClock
 from tests.kit.folders import a_folder
+from tests.kit.postgres import Server, a_server
 
 MASTER_KEY = b"k" * 32
 
@@ -35,3 +38,25 @@ def folder() -> Iterator[Path]:
 def seal() -> Seal:
     """Return a seal under a made-up master key."""
     return Seal([MASTER_KEY])
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """Return a PostgreSQL server, the same for all tests."""
+    with a_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Server) -> Iterator[str]:
+    """Return the URL of a database that others are copied from: its schema is there."""
+    with postgres.database() as url:
+        anyio.run(migrate, url)
+        yield url
+
+
+@pytest.fixture
+def database(postgres: Server, migrated: str) -> Iterator[str]:
+    """Return the URL of a new database with today's schema."""
+    with postgres.database(migrated) as url:
+        yield url

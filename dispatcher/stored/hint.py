@@ -36,9 +36,15 @@ class Hint:
         """Note when the next delivery comes due, and wake all who wait where there is news."""
         self._next_due = stir.next_due
         if stir.wakes:
-            self._wake()
+            self.wake()
 
-    def _wake(self) -> None:
+    def add(self, stir: Stir) -> None:
+        """Do so where others write at the same time: the earlier of two due times counts."""
+        dues = [due for due in (stir.next_due, self._next_due) if due is not None]
+        self.take(Stir(min(dues, default=None), stir.wakes))
+
+    def wake(self) -> None:
+        """Wake all who wait."""
         self._stirs += 1
         if self._woken is not None:
             self._woken.set()
@@ -70,4 +76,4 @@ class Hint:
         """Turn a due time that has passed into one stir, so that nobody spins on it."""
         if self._next_due is not None and self._next_due <= micros(self._clock.steady()):
             self._next_due = None
-            self._wake()
+            self.wake()

@@ -1,19 +1,53 @@
 """The store under test, its clock, and the small steps that most tests take."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from keys import Seal
-from tests.contract.stores import STORES, Opener, Reopen, Store
+from tests.contract.stores import DATABASE, POSTGRES, STORES, Opener, Reopen, Store
 from tests.kit.clock import FakeClock
+from tests.kit.folders import a_folder
+from tests.kit.postgres import Server
 
 
 @pytest.fixture(params=list(STORES))
 def opener(request: pytest.FixtureRequest) -> Opener:
     """Return how one kind of store is opened."""
+    one_process = request.node.get_closest_marker("one_process")
+    if one_process is not None and request.param == POSTGRES:
+        pytest.skip(one_process.args[0])
     return STORES[str(request.param)]
+
+
+def furnishing(
+    kind: str, request: pytest.FixtureRequest
+) -> Callable[[Path], AbstractContextManager[None]]:
+    """Return what puts into a folder all that a store of that *kind* needs to be opened there."""
+
+    @contextmanager
+    def furnished(folder: Path) -> Iterator[None]:
+        if kind != POSTGRES:
+            yield
+            return
+        server: Server = request.getfixturevalue("postgres")
+        with server.database(request.getfixturevalue("migrated")) as url:
+            (folder / DATABASE).write_text(url)
+            yield
+
+    return furnished
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Return a folder in which the store can be opened that the test is about."""
+    callspec = getattr(request.node, "callspec", None)
+    kinds = () if callspec is None else callspec.params.values()
+    kind = POSTGRES if POSTGRES in kinds else ""
+    with a_folder() as folder, furnishing(kind, request)(folder):
+        yield folder
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
+from dispatcher.adapters.postgres import PostgresStore
 from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.ports import Clock, Ledger, Queue, Registry, Sessions, StoreHealth
+from dispatcher.stored.values import micros
 from keys import KeyStore, Seal
 
 
@@ -46,7 +48,28 @@ async def open_sqlite_inline(
     )
 
 
-STORES: dict[str, Opener] = {"sqlite": open_sqlite, "sqlite-inline": open_sqlite_inline}
+async def open_postgres(
+    folder: Path, *, clock: Clock, seal: Seal, disk_reserve: int = 0
+) -> PostgresStore:
+    """Open the store for many replicas, whose database tells the time of *clock*.
+
+    Its folder holds nothing but the database's URL, and the disk is the server's.
+    """
+    assert disk_reserve == 0
+    return await PostgresStore.open(
+        (folder / DATABASE).read_text(),
+        clock=clock,
+        seal=seal,
+        time_sql=lambda: f"{micros(clock.steady())}::bigint",
+    )
+
+
+POSTGRES, DATABASE = "postgres", "database.url"
+STORES: dict[str, Opener] = {
+    "sqlite": open_sqlite,
+    "sqlite-inline": open_sqlite_inline,
+    POSTGRES: open_postgres,
+}
 
 Reopen = Callable[..., Awaitable[Store]]
 """Closes the store and opens it again, perhaps with another ``disk_reserve``."""

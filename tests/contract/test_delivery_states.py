@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -24,8 +25,9 @@ from dispatcher.domain.ledger import DeliveryFilter
 from dispatcher.ports import Settled
 from keys import Seal
 from tests.conftest import MASTER_KEY
+from tests.contract.conftest import furnishing
 from tests.contract.steps import LEASE, claim, match_all
-from tests.contract.stores import STORES, Opener, Store
+from tests.contract.stores import POSTGRES, STORES, Opener, Store
 from tests.kit.builders import (
     acknowledged,
     an_application,
@@ -59,12 +61,17 @@ class Deliveries(RuleBasedStateMachine):
     """Every step is taken in the store and in the model; they must tell the same."""
 
     opener: Opener
+    furnished: Callable[[Path], AbstractContextManager[None]]
+    """Puts into a folder what a store needs to be opened there."""
+    frees_leases: bool
+    """Whether a restart does: not where others share the store."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = FakeClock()
         self.at_the_end = ExitStack()
         self.folder = self.at_the_end.enter_context(a_folder())
+        self.at_the_end.enter_context(type(self).furnished(self.folder))
         self.runner = asyncio.Runner()
         self.model: dict[DeliveryId, Expected] = {}
         self.lent: list[Delivery] = []
@@ -202,6 +209,8 @@ class Deliveries(RuleBasedStateMachine):
         """Close the store and open it again: what was in flight is due at once."""
         self.run(self.store.close())
         self.store = self.opened()
+        if not self.frees_leases:
+            return
         for expected in self.model.values():
             if expected.state is DeliveryState.IN_FLIGHT:
                 expected.state, expected.lease_until = DeliveryState.PENDING, None
@@ -227,9 +236,14 @@ class Deliveries(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("kind", list(STORES))
-def test_deliveries_go_only_where_the_model_goes(kind: str) -> None:
+def test_deliveries_go_only_where_the_model_goes(kind: str, request: pytest.FixtureRequest) -> None:
     """No order of claims, outcomes, passing time and restarts leads where it should not."""
-    machine = type("Walk", (Deliveries,), {"opener": staticmethod(STORES[kind])})
+    told = {
+        "opener": staticmethod(STORES[kind]),
+        "furnished": staticmethod(furnishing(kind, request)),
+        "frees_leases": kind != POSTGRES,
+    }
+    machine = type("Walk", (Deliveries,), told)
 
     run_state_machine_as_test(
         machine,

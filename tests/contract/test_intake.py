@@ -120,6 +120,7 @@ async def test_a_session_keeps_its_user(store: Store) -> None:
     assert [joined.client_id for joined in session.clients] == ["shop"]
 
 
+@pytest.mark.one_process("a server's disk is not the store's to watch")
 async def test_intake_is_refused_below_the_disks_reserve(store: Store, reopen: Reopen) -> None:
     """With the disk nearly full nothing is accepted, while outcomes are still recorded."""
     await owe(store, "shop")

@@ -314,6 +314,7 @@ async def test_a_probe_whose_lease_was_lost_is_made_again(store: Store, clock: F
     assert await state_of(store) is LaneState.OPEN
 
 
+@pytest.mark.one_process("where others share the store, leases end by the clock alone")
 async def test_a_restart_takes_a_probe_back(store: Store, reopen: Reopen, clock: FakeClock) -> None:
     """A lane stays parked through a restart, and a probe that was under way is made again."""
     await park(store, clock)

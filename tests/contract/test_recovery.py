@@ -19,6 +19,7 @@ from tests.kit.builders import a_join, an_application, an_event, put_off
 from tests.kit.clock import FakeClock
 
 
+@pytest.mark.one_process("where others share the store, leases end by the clock alone")
 async def test_what_was_in_flight_is_due_at_once(store: Store, reopen: Reopen) -> None:
     """After a restart nobody waits for the leases of the process that is gone."""
     await owe(store, "shop")
@@ -31,6 +32,7 @@ async def test_what_was_in_flight_is_due_at_once(store: Store, reopen: Reopen) -
     assert [delivery.id for delivery in await claim(after)] == [before.id]
 
 
+@pytest.mark.one_process("where others share the store, leases end by the clock alone")
 async def test_a_restart_frees_the_lanes(store: Store, reopen: Reopen) -> None:
     """What was in flight no longer counts against its application's cap."""
     await register(store, an_application("shop", max_in_flight=2))

@@ -99,6 +99,7 @@ async def test_a_delivery_is_settled_once(store: Store) -> None:
     assert (await recorded(store, delivery)).state is DeliveryState.DELIVERED
 
 
+@pytest.mark.one_process("where others share the store, leases end by the clock alone")
 async def test_a_settlement_of_a_former_boot_is_fenced(store: Store, reopen: Reopen) -> None:
     """A lease of before a restart is worth nothing after it."""
     old = await one_in_flight(store)

@@ -108,6 +108,11 @@ SABOTAGES = [
         "import apsw",
     ),
     Sabotage(
+        "One vendor, one room: PostgreSQL in its store",
+        "dispatcher/adapters/sqlite/engine.py",
+        "import psycopg",
+    ),
+    Sabotage(
         "One vendor, one room: metrics and logs in telemetry",
         "dispatcher/app.py",
         "import structlog",

@@ -1,0 +1,129 @@
+"""Pruning: what is over is forgotten, a bite at a time, and never what is still owed.
+
+Any replica may prune, and one at a time does. What somebody else holds is left for the next bite.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from dispatcher.adapters.postgres.lanes import LaneChanges, hold_lanes
+from dispatcher.adapters.postgres.transactions import Transaction
+from dispatcher.domain.deliveries import DeliveryState
+from dispatcher.ports import Retention
+from dispatcher.stored.values import micros_of
+
+_BITE = 500
+_ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('dispatcher prune'))"
+
+_OLD_DELIVERIES = f"""
+SELECT number, client_id, event FROM delivery
+WHERE state = $1 AND settled_at IS NOT NULL AND settled_at < $2
+ORDER BY settled_at LIMIT {_BITE}
+"""  # noqa: S608 - a constant number
+_HOLD_EVENTS = """
+SELECT number FROM event WHERE number = ANY($1::bigint[]) ORDER BY number FOR UPDATE SKIP LOCKED
+"""
+_DELETE_DELIVERIES = """
+DELETE FROM delivery WHERE number = ANY($1::bigint[]) AND state = $2 AND settled_at IS NOT NULL
+RETURNING number, client_id, event
+"""
+_DELETE_ATTEMPTS = "DELETE FROM attempt WHERE delivery = ANY($1::bigint[])"
+_OWE_LESS = """
+UPDATE event SET owes = owes - gone.deliveries FROM (
+    SELECT number, count(*) AS deliveries FROM unnest($1::bigint[]) AS number GROUP BY number
+) AS gone
+WHERE event.number = gone.number
+"""
+_DELETE_EVENTS = f"""
+WITH gone AS (
+    DELETE FROM event WHERE number IN (
+        SELECT number FROM event WHERE owes = 0 AND NOT due AND received_at < $1
+        LIMIT {_BITE} FOR UPDATE SKIP LOCKED)
+    RETURNING number),
+late AS (DELETE FROM late_join WHERE event IN (SELECT number FROM gone))
+SELECT count(*) FROM gone
+"""  # noqa: S608 - a constant number
+_DELETE_SESSIONS = f"""
+WITH gone AS (
+    DELETE FROM session WHERE sid IN (
+        SELECT sid FROM session WHERE kept_from < $1
+            AND NOT EXISTS (SELECT 1 FROM event WHERE event.sid = session.sid AND due)
+            AND NOT EXISTS (
+                SELECT 1 FROM event WHERE event.sub = session.sub AND event.sid IS NULL AND due)
+        LIMIT {_BITE} FOR UPDATE OF session SKIP LOCKED)
+    RETURNING sid),
+clients AS (DELETE FROM session_client WHERE sid IN (SELECT sid FROM gone))
+SELECT count(*) FROM gone
+"""  # noqa: S608 - a constant number
+_DELETE_INTAKES = f"""
+WITH gone AS (
+    DELETE FROM intake WHERE (source, id) IN (
+        SELECT source, id FROM intake WHERE received_at < $1
+        LIMIT {_BITE} FOR UPDATE SKIP LOCKED)
+    RETURNING 1)
+SELECT count(*) FROM gone
+"""  # noqa: S608 - a constant number
+_DELETE_TOKENS = f"""
+WITH gone AS (
+    DELETE FROM access_token WHERE hash IN (
+        SELECT hash FROM access_token WHERE expires_at <= $1
+        LIMIT {_BITE} FOR UPDATE SKIP LOCKED)
+    RETURNING 1)
+SELECT count(*) FROM gone
+"""  # noqa: S608 - a constant number
+
+_NO_TIME = timedelta()
+
+
+async def prune(tx: Transaction, retention: Retention, wall: int) -> int:
+    """Remove a bite of each kind that is older than its retention; return how many rows went.
+
+    *wall* is the wall clock's time. Of it and the database's the earlier counts: a clock that is
+    set forward by mistake must not empty the store.
+    """
+    if not await tx.value(_ALONE):
+        return 0
+    now = min(wall, tx.now)
+
+    def before(kept: timedelta) -> int:
+        return now - micros_of(kept)
+
+    gone = await _prune_deliveries(tx, retention, before)
+    for sql, kept in (
+        (_DELETE_EVENTS, retention.settled),
+        (_DELETE_SESSIONS, retention.sessions),
+        (_DELETE_INTAKES, retention.ids),
+        (_DELETE_TOKENS, _NO_TIME),
+    ):
+        gone += await tx.value(sql, before(kept))
+    return gone
+
+
+async def _prune_deliveries(
+    tx: Transaction, retention: Retention, before: Callable[[timedelta], int]
+) -> int:
+    gone = 0
+    for state, kept in (
+        (DeliveryState.DELIVERED, retention.settled),
+        (DeliveryState.CANCELLED, retention.settled),
+        (DeliveryState.FAILED, retention.failed),
+    ):
+        gone += await _prune_state(tx, state, before(kept))
+    return gone
+
+
+async def _prune_state(tx: Transaction, state: DeliveryState, before: int) -> int:
+    old = await tx.rows(_OLD_DELIVERIES, state, before)
+    if not old:
+        return 0
+    held = {row[0] for row in await tx.rows(_HOLD_EVENTS, [event for _, _, event in old])}
+    old = [row for row in old if row[2] in held]
+    await hold_lanes(tx, {client_id for _, client_id, _ in old})
+    gone = await tx.rows(_DELETE_DELIVERIES, [number for number, _, _ in old], state)
+    await tx.write(_DELETE_ATTEMPTS, [number for number, _, _ in gone])
+    await tx.write(_OWE_LESS, [event for _, _, event in gone])
+    lanes = LaneChanges()
+    for _, client_id, _ in gone:
+        lanes.went(client_id, state)
+    await lanes.write(tx)
+    return len(gone)

@@ -1,0 +1,72 @@
+"""The door ``Queue``: each method is one transaction."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from dispatcher.adapters.postgres.breakers import pause, resume
+from dispatcher.adapters.postgres.claims import claim
+from dispatcher.adapters.postgres.doors import Door
+from dispatcher.adapters.postgres.engine import Engine
+from dispatcher.adapters.postgres.grouping import Gathering
+from dispatcher.adapters.postgres.matching import match
+from dispatcher.adapters.postgres.pruning import prune
+from dispatcher.adapters.postgres.settlements import settle
+from dispatcher.adapters.postgres.transactions import TIDYING
+from dispatcher.domain.deliveries import Delivery
+from dispatcher.domain.events import ClientId, Intake, Receipt
+from dispatcher.ports import Matched, Matcher, Retention, Settled
+from dispatcher.stored.turns import Room
+from dispatcher.stored.values import ALWAYS, micros, micros_of
+
+
+class PostgresQueue(Door):
+    """The durable queue. Every method is one transaction; when it returns, it is on disk."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._gathering = Gathering(engine)
+
+    async def accept(self, batch: Sequence[Intake]) -> Sequence[Receipt]:
+        """Store the whole *batch* or nothing of it; a repeat gets the receipt of the first."""
+        return await self._gathering.accept(batch)
+
+    async def match(self, limit: int, matcher: Matcher) -> Sequence[Matched]:
+        """Match up to *limit* events that are due, oldest first, and store what they owe."""
+        return await self._engine.run(lambda tx: match(tx, limit, matcher))
+
+    async def claim(
+        self,
+        limit: int,
+        *,
+        lease: timedelta,
+        retries: int | None = None,
+        per_lane: int | None = None,
+    ) -> Sequence[Delivery]:
+        """Lend out up to *limit* due deliveries; the lease begins when they are taken."""
+        room = Room(
+            total=limit,
+            retries=limit if retries is None else retries,
+            per_lane=ALWAYS if per_lane is None else per_lane,
+        )
+        return await self._engine.run(lambda tx: claim(tx, room, micros_of(lease)))
+
+    async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
+        """Record attempts and move deliveries on; False for each whose lease is no longer ours."""
+        return await self._engine.run(lambda tx: settle(tx, batch))
+
+    async def pause(self, client_id: ClientId) -> None:
+        """Start nothing more for an application; what is in flight ends as it will."""
+        await self._engine.run(lambda tx: pause(tx, client_id))
+
+    async def resume(self, client_id: ClientId) -> None:
+        """Let a paused lane go on, with what has gathered due at once."""
+        await self._engine.run(lambda tx: resume(tx, client_id))
+
+    async def wait(self, seen: int, *, at_most: timedelta) -> int:
+        """Return when there may be something to match or to claim, or after *at_most*."""
+        return await self._engine.hint.wait(seen, at_most)
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget a bite of what is over and older than its retention; return how much went."""
+        wall = micros(self._engine.clock.now())
+        return await self._engine.run(lambda tx: prune(tx, retention, wall), terms=TIDYING)

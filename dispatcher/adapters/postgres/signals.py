@@ -1,0 +1,84 @@
+"""Signals: a replica tells the others that there may be something to do. A hint, never the truth.
+
+Told in a transaction of its own, after the one that it is about, and at most once in a while: a
+NOTIFY takes a lock that all of the server's transactions share when it commits. It is heard on a
+connection of its own, which no pooler that works by the transaction can carry. What goes unheard is
+found by the next look into the store.
+"""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from uuid import uuid4
+
+import psycopg
+
+from dispatcher.adapters.postgres.connections import (
+    PATIENCE,
+    Connection,
+    connect,
+    cut_at,
+    deadline_in,
+)
+from dispatcher.adapters.postgres.engine import Engine
+from dispatcher.domain.errors import StoreUnavailable
+
+_CHANNEL = "dispatcher"
+_TELL = "SELECT pg_notify($1, $2)"
+AT_MOST_EVERY = timedelta(milliseconds=20)
+PING_EVERY = timedelta(seconds=15)
+"""A connection that is only listened on may be gone without anybody being told."""
+AGAIN_AFTER = timedelta(seconds=1)
+
+
+class Signals:
+    """Tells the other replicas, and listens to them at *url*."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self.listening = False
+        """Whether the others are being heard."""
+        self._engine = engine
+        self._url = url
+        self._name = uuid4().hex
+        self._missed = False
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._keep_telling()),
+            loop.create_task(self._keep_listening()),
+        ]
+
+    async def close(self) -> None:
+        """Stop."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await self._engine.news.wait()
+            await asyncio.sleep(AT_MOST_EVERY.total_seconds())
+            self._engine.news.clear()
+            with contextlib.suppress(StoreUnavailable):
+                await self._engine.run(lambda tx: tx.write(_TELL, _CHANNEL, self._name))
+
+    async def _keep_listening(self) -> None:
+        while True:
+            with contextlib.suppress(psycopg.Error, OSError):
+                connection = await connect(self._url, deadline_in(PATIENCE))
+                async with connection:
+                    await self._listen(connection)
+            self.listening = False
+            await asyncio.sleep(AGAIN_AFTER.total_seconds())
+
+    async def _listen(self, connection: Connection) -> None:
+        await connection.execute(f"LISTEN {_CHANNEL}".encode())
+        self.listening = True
+        if self._missed:
+            self._engine.hint.wake()  # what was told meanwhile was not heard
+        self._missed = True
+        while True:
+            async for told in connection.notifies(timeout=PING_EVERY.total_seconds()):
+                if told.payload != self._name:
+                    self._engine.hint.wake()
+            with cut_at(connection, deadline_in(PATIENCE)):
+                await connection.execute(b"SELECT 1")

@@ -1,0 +1,155 @@
+"""One transaction: its beginning tells the time and the registry's version, in one round trip.
+
+A command is a function of a ``Transaction``. The time is the database's, for there is one database
+and there are many hosts: what is due, and when a lease ends, is the same for all of them.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from dispatcher.adapters.postgres.connections import PATIENCE, Connection
+from dispatcher.stored.books import Books
+
+T = TypeVar("T")
+
+DATABASE_TIME = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+"""The SQL that reads the time, in microseconds since the epoch."""
+_LOCKS_WAIT = PATIENCE / 2
+_MILLISECOND = timedelta(milliseconds=1)
+# Settings of one transaction alone: behind a pooler the next one is somebody else's. And where the
+# commit waits for a standby, a timeout of the server's would have it say that it is done.
+_BEGIN = f"""
+BEGIN ISOLATION LEVEL {{isolation}};
+SET LOCAL statement_timeout = {{patience}};
+SET LOCAL lock_timeout = {_LOCKS_WAIT // _MILLISECOND};
+SET LOCAL idle_in_transaction_session_timeout = {PATIENCE // _MILLISECOND};
+SELECT {{time}}, version FROM registry
+"""  # noqa: S608 - constants, and the terms of the transaction
+_COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
+_VERSION = "SELECT version FROM registry FOR SHARE"
+_NEXT_VERSION = "UPDATE registry SET version = version + 1 RETURNING version"
+_APPLICATIONS = """
+SELECT client_id, document, record, sealed_key, version FROM application ORDER BY position
+"""
+_SOURCES = "SELECT name, record, sealed, version FROM source ORDER BY name"
+
+Rows = Sequence[tuple[Any, ...]]
+Opened = Callable[[Rows, Rows], Books]
+"""Opens the books from the rows of applications and of sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The books, and the version of the registry that they are of; 0: none was read yet."""
+
+    version: int
+    books: Books
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The database's time, as it was when a transaction began, and how long it took to tell."""
+
+    now: int
+    took: timedelta
+
+
+class Transaction:
+    """What a command is given: the connection, the time, and what is known of the registry."""
+
+    def __init__(self, connection: Connection, opened: Opened, shelf: Shelf, now: int) -> None:
+        self._connection = connection
+        self._opened = opened
+        self.shelf = shelf
+        self.now = now
+        self.stirs = False
+        self.dues_changed = False
+
+    @property
+    def books(self) -> Books:
+        """The registry, as this transaction knows it."""
+        return self.shelf.books
+
+    @books.setter
+    def books(self, books: Books) -> None:
+        self.shelf = replace(self.shelf, books=books)
+
+    async def rows(self, sql: str, *bindings: Any) -> Rows:
+        """Return all rows that *sql* selects."""
+        cursor = await self._connection.execute(sql.encode(), bindings)
+        return await cursor.fetchall()
+
+    async def value(self, sql: str, *bindings: Any) -> Any:
+        """Return the one value that *sql* selects; None where it selects nothing."""
+        cursor = await self._connection.execute(sql.encode(), bindings)
+        row = await cursor.fetchone()
+        return None if row is None else row[0]
+
+    async def write(self, sql: str, *bindings: Any) -> int:
+        """Run one statement that returns nothing; say how many rows it wrote."""
+        cursor = await self._connection.execute(sql.encode(), bindings)
+        return cursor.rowcount
+
+    async def commit(self) -> None:
+        """Commit; when this returns, it is on disk."""
+        await self._connection.execute(_COMMIT.encode())
+
+    async def roll_back(self) -> None:
+        """Undo all of it."""
+        await self._connection.execute(b"ROLLBACK")
+
+    def stir(self) -> None:
+        """Say that there may be something to match or to claim, once this is on disk."""
+        self.stirs = True
+
+    def change_dues(self) -> None:
+        """Say that another delivery, or another lease's end, may come next."""
+        self.dues_changed = True
+
+    async def hold_registry(self) -> None:
+        """Let nobody change the registry before this is over, and know it as it is."""
+        await self.read_registry(await self.value(_VERSION))
+
+    async def change_registry(self) -> None:
+        """Hold the registry for a change, known as it is: what follows makes its next version."""
+        version = await self.value(_NEXT_VERSION)
+        await self.read_registry(version - 1)
+        self.shelf = replace(self.shelf, version=version)
+
+    async def read_registry(self, version: int) -> None:
+        """Read the registry where what is known of it is not of that *version*."""
+        if self.shelf.version != version:
+            applications, sources = await self.rows(_APPLICATIONS), await self.rows(_SOURCES)
+            self.shelf = Shelf(version, self._opened(applications, sources))
+
+
+Command = Callable[[Transaction], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a transaction is made: how long it may take, and what it sees of others."""
+
+    patience: timedelta = PATIENCE
+    isolation: str = "READ COMMITTED"
+
+
+WRITING = Terms()
+TIDYING = Terms(patience=5 * PATIENCE)
+READING = Terms(isolation="REPEATABLE READ, READ ONLY")
+BROWSING = Terms(patience=5 * PATIENCE, isolation="REPEATABLE READ, READ ONLY")
+
+
+async def begin(connection: Connection, time_sql: str, terms: Terms) -> tuple[Moment, int]:
+    """Begin a transaction; return the database's time and the registry's version."""
+    asked = time.monotonic()
+    patience = terms.patience // _MILLISECOND
+    sql = _BEGIN.format(isolation=terms.isolation, patience=patience, time=time_sql)
+    cursor = await connection.execute(sql.encode())
+    while cursor.nextset():
+        pass
+    row: Any = await cursor.fetchone()
+    return Moment(row[0], timedelta(seconds=time.monotonic() - asked)), row[1]
