@@ -8,10 +8,9 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import TextIO, cast
 
 import anyio
-import uvicorn
 from anyio import to_thread
 from anyio.abc import TaskStatus
 from starlette.types import ASGIApp
@@ -35,6 +33,7 @@ from dispatcher.adapters.telemetry import Telemetry, configure_logging
 from dispatcher.adapters.vault import VaultSigner, VaultVerifier, faults_of_source
 from dispatcher.domain.applications import RegistrationRules
 from dispatcher.domain.errors import Fault, InvalidSettings
+from dispatcher.listeners import Server, bound_sockets, server_config, url_of
 from dispatcher.pipeline.declare import declare, declare_clients, declare_sources, without_key
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
@@ -42,9 +41,8 @@ from dispatcher.pipeline.waiting import Waiting
 from dispatcher.pipeline.workers import Workers
 from dispatcher.ports import Retention
 from dispatcher.settings import Declared, Settings, read_declared
-from dispatcher.settings.environment import Listen, LogFormat
+from dispatcher.settings.environment import LogFormat
 from dispatcher.web import Doors, build, build_management
-from dispatcher.web.connections import MOST_CONNECTIONS, BoundedProtocol
 from keys import KeysError, Seal, Vault, load_folder
 
 VERSION = version("backchannel-logout-dispatcher")
@@ -76,21 +74,21 @@ class House:
     state: "ServiceState"
     declared: Declared
     warnings: Sequence[str]
-    servers: list["_Server"] = field(default_factory=list)
+    servers: list[Server] = field(default_factory=list)
 
     async def run(self, stop: anyio.Event, *, listening: Callable[[str], None]) -> None:
         """Serve and work until *stop* is set, then drain: nothing that was accepted is dropped.
 
         *listening* is called with the service's own URL once its socket accepts connections.
         """
-        with _bound(self.settings) as sockets:
+        with bound_sockets(self.settings) as sockets:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.workers.run)
                 for app, bound in zip((self.app, self.management_app), sockets, strict=False):
-                    server = _Server(_server_config(app, self.settings))
+                    server = Server(server_config(app, self.settings))
                     self.servers.append(server)
                     tasks.start_soon(server.serve, [bound])
-                listening(_url_of(sockets[0]))
+                listening(url_of(sockets[0]))
                 tasks.start_soon(self._drain_when, stop)
 
     async def _drain_when(self, stop: anyio.Event) -> None:
@@ -339,63 +337,3 @@ async def _closing(close: Callable[[], Awaitable[object]]) -> AsyncIterator[None
     finally:
         with anyio.CancelScope(shield=True):
             await close()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn within our own process: the signals are ours."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone; ``serve`` minds them."""
-        yield
-
-
-def _server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=BoundedProtocol,
-        limit_concurrency=MOST_CONNECTIONS,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
-        timeout_graceful_shutdown=max(1, int(settings.grace.total_seconds())),
-    )
-
-
-@contextmanager
-def _bound(settings: Settings) -> Iterator[list[socket.socket]]:
-    """Bind what is to be listened on, so that a port in use stops the start with its name."""
-    wanted = {"DISPATCHER_LISTEN": settings.listen}
-    if settings.management_listen is not None:
-        wanted["DISPATCHER_MANAGEMENT_LISTEN"] = settings.management_listen
-    sockets: list[socket.socket] = []
-    try:
-        for name, listen in wanted.items():
-            sockets.append(_bind(name, listen))
-        yield sockets
-    finally:
-        for bound in sockets:
-            bound.close()
-
-
-def _bind(name: str, listen: Listen) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((listen.host, listen.port))
-        bound.listen(2048)
-    except OSError as error:
-        bound.close()
-        raise InvalidSettings([Fault(name, f"{listen}: {error.strerror or error}")]) from None
-    bound.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-    return bound
-
-
-def _url_of(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"http://{Listen(host, port)}"

@@ -1,0 +1,75 @@
+"""What the service listens on: its sockets, and the web server within our own process."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from dispatcher.domain.errors import Fault, InvalidSettings
+from dispatcher.settings import Settings
+from dispatcher.settings.environment import Listen
+from dispatcher.web.connections import MOST_CONNECTIONS, BoundedProtocol
+
+
+class Server(uvicorn.Server):
+    """uvicorn within our own process: the signals are ours."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone; ``serve`` minds them."""
+        yield
+
+
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """Return how uvicorn serves *app*: no signals, no logs and no headers of its own."""
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        limit_concurrency=MOST_CONNECTIONS,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        timeout_graceful_shutdown=max(1, int(settings.grace.total_seconds())),
+    )
+
+
+@contextmanager
+def bound_sockets(settings: Settings) -> Iterator[list[socket.socket]]:
+    """Bind what is to be listened on, so that a port in use stops the start with its name."""
+    wanted = {"DISPATCHER_LISTEN": settings.listen}
+    if settings.management_listen is not None:
+        wanted["DISPATCHER_MANAGEMENT_LISTEN"] = settings.management_listen
+    sockets: list[socket.socket] = []
+    try:
+        for name, listen in wanted.items():
+            sockets.append(_bind(name, listen))
+        yield sockets
+    finally:
+        for bound in sockets:
+            bound.close()
+
+
+def _bind(name: str, listen: Listen) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((listen.host, listen.port))
+        bound.listen(2048)
+    except OSError as error:
+        bound.close()
+        raise InvalidSettings([Fault(name, f"{listen}: {error.strerror or error}")]) from None
+    bound.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    """Return the URL of what is served on a socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://{Listen(host, port)}"
