@@ -45,26 +45,26 @@ def root(
 @app.command()
 def serve(
     config: ConfigOption = None,
-    role: Annotated[str, typer.Option(help="all: the only one on an embedded store.")] = "all",
+    role: Annotated[
+        str, typer.Option(help="all, api or worker; all is the only one on an embedded store.")
+    ] = "all",
     local: Annotated[
         Path | None, typer.Option(help="Try it: keep everything, secrets too, in this folder.")
     ] = None,
 ) -> None:
     """Run the service, until SIGTERM."""
+    from dispatcher.app import Role
     from dispatcher.app import serve as run_service
     from dispatcher.commands.local import local_environment
     from dispatcher.settings import Settings
 
     environ = _environment(config)
-    if role != "all":
-        fault = Fault(
-            "--role", f"{role!r}: a SQLite store belongs to one process, whose role is all"
-        )
-        raise InvalidSettings([fault])
+    if role not in set(Role):
+        raise InvalidSettings([Fault("--role", f"{role!r}: must be one of {', '.join(Role)}")])
     if local is not None:
         environ = local_environment(local, environ)
     settings = Settings.from_env(environ)
-    _run(partial(run_service, settings))
+    _run(partial(run_service, settings, Role(role)))
 
 
 @app.command()
@@ -91,9 +91,13 @@ def migrate(config: ConfigOption = None) -> None:
     """Bring the store's schema up to date."""
     from dispatcher.app import open_house
     from dispatcher.settings import Settings
+    from dispatcher.stores import migrate_store
+
+    settings = Settings.from_env(_environment(config))
 
     async def bring_up_to_date() -> str:
-        async with open_house(Settings.from_env(_environment(config)), apply=False) as house:
+        await migrate_store(settings)
+        async with open_house(settings, apply=False) as house:
             return house.store.describe()
 
     print(_run(bring_up_to_date))

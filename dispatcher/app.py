@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +29,6 @@ from dispatcher.adapters.dice import random_ids
 from dispatcher.adapters.egress import EgressPolicy, HttpSender, check_application
 from dispatcher.adapters.key_sets import HttpKeySets
 from dispatcher.adapters.logstream import LogStream
-from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.telemetry import Telemetry, configure_logging
 from dispatcher.adapters.vault import VaultSigner, VaultVerifier, faults_of_source
 from dispatcher.domain.applications import RegistrationRules
@@ -42,10 +42,21 @@ from dispatcher.pipeline.workers import Workers
 from dispatcher.ports import Retention
 from dispatcher.settings import Declared, Settings, read_declared
 from dispatcher.settings.environment import LogFormat
+from dispatcher.stores import Store, open_store
 from dispatcher.web import Doors, build, build_management
 from keys import KeysError, Seal, Vault, load_folder
 
 VERSION = version("backchannel-logout-dispatcher")
+
+
+class Role(StrEnum):
+    """Which part of the service a process is; several share one store."""
+
+    ALL = "all"
+    API = "api"
+    """Webhooks and the management API."""
+    WORKER = "worker"
+    """Matching, delivering, tidying; it serves its health and metrics."""
 
 
 @dataclass
@@ -65,7 +76,7 @@ class House:
 
     settings: Settings
     clock: SystemClock
-    store: SqliteStore
+    store: Store
     signer: VaultSigner
     telemetry: Telemetry
     workers: Workers
@@ -74,6 +85,7 @@ class House:
     state: "ServiceState"
     declared: Declared
     warnings: Sequence[str]
+    role: Role = Role.ALL
     servers: list[Server] = field(default_factory=list)
 
     async def run(self, stop: anyio.Event, *, listening: Callable[[str], None]) -> None:
@@ -83,8 +95,10 @@ class House:
         """
         with bound_sockets(self.settings) as sockets:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self.workers.run)
-                for app, bound in zip((self.app, self.management_app), sockets, strict=False):
+                if self.role is not Role.API:
+                    tasks.start_soon(self.workers.run)
+                main = self.management_app if self.role is Role.WORKER else self.app
+                for app, bound in zip((main, self.management_app), sockets, strict=False):
                     server = Server(server_config(app, self.settings))
                     self.servers.append(server)
                     tasks.start_soon(server.serve, [bound])
@@ -102,13 +116,20 @@ class House:
         await self.workers.drain(self.settings.grace)
 
 
-async def serve(settings: Settings) -> None:
-    """Run the service until SIGTERM or SIGINT; a second signal ends it at once."""
+async def serve(settings: Settings, role: Role = Role.ALL) -> None:
+    """Run the service until SIGTERM or SIGINT; a second signal ends it at once.
+
+    Raises InvalidSettings for what an operator has to mend before it can run.
+    """
+    if role is not Role.ALL and not settings.store.is_postgres:
+        message = f"{role.value!r}: a SQLite store belongs to one process, whose role is all"
+        raise InvalidSettings([Fault("--role", message)])
     log = settings.log or (LogFormat.CONSOLE if sys.stdout.isatty() else LogFormat.JSON)
     stream = LogStream(sys.stdout)
     configure_logging(json=log is LogFormat.JSON, stream=cast("TextIO", stream))
     try:
         async with open_house(settings) as house:
+            house.role = role
             stop = anyio.Event()
             async with anyio.create_task_group() as tasks:
                 await tasks.start(_stop_on_signal, stop)
@@ -147,9 +168,7 @@ async def open_house(settings: Settings, *, apply: bool = True) -> AsyncIterator
         settings.egress, map(str, settings.egress_allow), settings.egress_allow_http
     )
     seal = _seal(settings)
-    store = await SqliteStore.open(
-        settings.store_path, seal=seal, clock=clock, disk_reserve=settings.disk_reserve
-    )
+    store = await open_store(settings, seal=seal, clock=clock)
     async with _closing(store.close):
         vault, warnings = await _vault(settings, store=store, seal=seal, clock=clock)
         async with _closing(lambda: to_thread.run_sync(vault.close)):
@@ -173,7 +192,7 @@ class _Rooms:
     settings: Settings
     clock: SystemClock
     policy: EgressPolicy
-    store: SqliteStore
+    store: Store
     signer: VaultSigner
     verifier: VaultVerifier
     sender: HttpSender
@@ -266,7 +285,7 @@ def _seal(settings: Settings) -> Seal:
 
 
 async def _vault(
-    settings: Settings, *, store: SqliteStore, seal: Seal, clock: SystemClock
+    settings: Settings, *, store: Store, seal: Seal, clock: SystemClock
 ) -> tuple[Vault, Sequence[str]]:
     """Open the vault on the ring in the store, or on the OP's own keys in a folder."""
     folder = settings.keys.removeprefix("folder:")

@@ -81,7 +81,8 @@ async def _keys(house: House) -> Finding:
 
 def _clock(house: House) -> Finding:
     if house.clock.in_doubt():
-        return Finding("clock", "the wall clock was set while this ran", ok=False)
+        fault = "the wall clock was set while this ran, or is not that of the store"
+        return Finding("clock", fault, ok=False)
     return Finding("clock", f"{house.clock.now():%Y-%m-%dT%H:%M:%SZ}")
 
 

@@ -49,6 +49,8 @@ def local_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str
     given = {name: text for name, text in environ.items() if text.strip()}
     if "DISPATCHER_MASTER_KEY" in given:
         del defaults["DISPATCHER_MASTER_KEY_FILE"]
+    if "DISPATCHER_STORE_FILE" in given:
+        del defaults["DISPATCHER_STORE"]
     return {**defaults, **given}
 
 

@@ -29,7 +29,7 @@ from dispatcher.domain.events import KNOWN_INITIATORS
 from dispatcher.domain.reading import format_duration
 from dispatcher.settings import values
 from dispatcher.settings.files import Unreadable, secret_of
-from dispatcher.settings.values import Listen
+from dispatcher.settings.values import Listen, StoreUrl
 
 __all__ = [
     "CLIENT_VARIABLES",
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 PREFIX = "DISPATCHER_"
-SECRETS = frozenset({"master_key"})
+SECRETS = frozenset({"master_key", "store", "postgres_direct"})
 CLIENT_VARIABLES = frozenset({"url", "client_id", "client_secret", "source", "source_secret"})
 """Read by the commands that talk to a running service, not by the service."""
 
@@ -75,8 +75,12 @@ class Settings(BaseModel):
 
     issuer: Annotated[str, AfterValidator(values.issuer)]
     """`iss` of every token, byte for byte"""
-    store: Annotated[str, AfterValidator(values.store)] = "sqlite:///dispatcher.db"
-    """where events and deliveries are kept: `sqlite:///PATH`"""
+    store: Annotated[StoreUrl, BeforeValidator(values.store)] = StoreUrl("sqlite:///dispatcher.db")
+    """where events and deliveries are kept: `sqlite:///PATH` or `postgresql://…`, for replicas"""
+    postgres_direct: Annotated[StoreUrl | None, BeforeValidator(values.postgres)] = None
+    """the same database past a pooler, for replicas to wake each other; the store's unless set"""
+    postgres_allow_unsafe: Annotated[bool, BeforeValidator(values.switch)] = False
+    """take a server whose `fsync`, `synchronous_commit` or `full_page_writes` is off"""
     listen: Annotated[Listen, BeforeValidator(values.listen)] = Listen("127.0.0.1", 8080)
     """where to listen, in plain HTTP: TLS is terminated in front"""
     management_listen: Annotated[Listen | None, BeforeValidator(values.listen)] = None
@@ -175,7 +179,7 @@ class Settings(BaseModel):
     @property
     def store_path(self) -> Path:
         """The SQLite store's file."""
-        return Path(self.store.removeprefix(values.SQLITE))
+        return self.store.path
 
     @property
     def shown_url(self) -> str:

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,31 @@ _MOST_DIGITS = 15
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _SWITCH = {"true": True, "1": True, "yes": True, "on": True}
 _SWITCH |= {"false": False, "0": False, "no": False, "off": False}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StoreUrl:
+    """Where the store is. Shown without the password that ``text`` may hold."""
+
+    text: str
+
+    def __str__(self) -> str:
+        split = urlsplit(self.text)
+        user, at, host = split.netloc.rpartition("@")
+        shown = user.partition(":")[0] + at + host
+        return self.text.replace(f"//{split.netloc}", f"//{shown}", 1)
+
+    __repr__ = __str__
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether it is a server's, shared by replicas, and not a file."""
+        return not self.text.startswith(SQLITE)
+
+    @property
+    def path(self) -> Path:
+        """The SQLite store's file."""
+        return Path(self.text.removeprefix(SQLITE))
 
 
 class Listen(NamedTuple):
@@ -94,11 +120,39 @@ def url(value: str) -> str:
     return value.rstrip("/")
 
 
-def store(value: str) -> str:
+def store(value: object) -> object:
     """Read where the store is."""
-    if value.startswith(SQLITE) and Path(value.removeprefix(SQLITE)).name:
+    if not isinstance(value, str):
         return value
-    raise ValueError("must be sqlite:///PATH (sqlite:////PATH for an absolute one)")
+    if (value.startswith(SQLITE) and StoreUrl(value).path.name) or _is_postgres(value):
+        return StoreUrl(value)
+    raise ValueError(
+        f"must be sqlite:///PATH (sqlite:////PATH for an absolute one), or {_POSTGRES_FORM}"
+    )
+
+
+def postgres(value: object) -> object:
+    """Read where a PostgreSQL server is."""
+    if not isinstance(value, str):
+        return value
+    if not _is_postgres(value):
+        raise ValueError(f"must be {_POSTGRES_FORM}")
+    return StoreUrl(value)
+
+
+_POSTGRES_FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, percent-encoded"
+
+
+def _is_postgres(text: str) -> bool:
+    """Whether *text* is the URL of a database; a password has its place before the host alone."""
+    try:
+        split = urlsplit(text)
+        reachable = split.port != 0
+    except ValueError:  # brackets that do not match, a port that is none
+        return False
+    named = split.scheme in {"postgresql", "postgres"} and len(split.path) > 1
+    strange = set(text) & set('# "<>') or "password=" in split.query
+    return named and reachable and not strange
 
 
 def keys(value: str) -> str:

@@ -52,12 +52,12 @@ SABOTAGES = [
         "from dispatcher.domain import errors",
     ),
     Sabotage(
-        "Only app.py names an adapter",
+        "Only the roof names an adapter",
         "dispatcher/commands/local.py",
         "from dispatcher.adapters import clock",
     ),
     Sabotage(
-        "Only app.py, the stores and the door to the vault open it",
+        "Only the roof, the stores and the door to the vault open it",
         "dispatcher/commands/local.py",
         "from keys import seal",
     ),

@@ -13,19 +13,23 @@ from hypothesis import strategies as st
 from dispatcher.domain.errors import InvalidSettings
 from dispatcher.domain.events import KNOWN_INITIATORS
 from dispatcher.settings.environment import (
+    SECRETS,
     Listen,
     LogFormat,
     Settings,
     unknown_variables,
     variable,
 )
+from dispatcher.settings.values import StoreUrl
 
 KEY = "KANARI-master-key"
 GOOD = {"DISPATCHER_ISSUER": "https://op.example/", "DISPATCHER_MASTER_KEY": KEY}
 PLAIN, FILE = "DISPATCHER_MASTER_KEY", "DISPATCHER_MASTER_KEY_FILE"
 REQUIRED = {"DISPATCHER_ISSUER", "DISPATCHER_MASTER_KEY"}
 DEFAULTS: dict[str, object] = {
-    "DISPATCHER_STORE": "sqlite:///dispatcher.db",
+    "DISPATCHER_STORE": StoreUrl("sqlite:///dispatcher.db"),
+    "DISPATCHER_POSTGRES_DIRECT": None,
+    "DISPATCHER_POSTGRES_ALLOW_UNSAFE": False,
     "DISPATCHER_LISTEN": Listen("127.0.0.1", 8080),
     "DISPATCHER_MANAGEMENT_LISTEN": None,
     "DISPATCHER_PUBLIC_URL": None,
@@ -57,7 +61,10 @@ _ISSUER = (
 )
 _URL = "must be an http or https URL without query, fragment and user"
 _LISTEN = "must be HOST:PORT, as 127.0.0.1:8080 or [::1]:8080"
-_STORE = "must be sqlite:///PATH (sqlite:////PATH for an absolute one)"
+_POSTGRES = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, percent-encoded"
+_STORE = f"must be sqlite:///PATH (sqlite:////PATH for an absolute one), or {_POSTGRES}"
+_NO_DATABASE = ["x", "postgresql://db", "postgresql:///", "mysql://db/a", "postgresql://db:x/a", "postgresql://u:a#b@db/a",
+                "postgresql://db/a?password=KANARI", "postgresql://[/a"]  # fmt: skip
 _KEYS = "must be generated, or folder:/path/to/keys"
 _ALGORITHMS = "must be some of RS256, PS256, ES256, EdDSA, each once"
 _SIZE = "must be a size such as 268435456, 256MiB or 1GiB"
@@ -82,8 +89,10 @@ def _network(text: str) -> str:
 
 WRONG: dict[str, list[tuple[list[str], str]]] = {
     "ISSUER": [(_URLS, _ISSUER)],
-    "STORE": [(["x", "postgresql://db", "sqlite://a.db", "sqlite:///", "sqlite:////",
-                "sqlite:///."], _STORE)],
+    "STORE": [(["sqlite://a.db", "sqlite:///", "sqlite:////", "sqlite:///.", *_NO_DATABASE],
+               _STORE)],
+    "POSTGRES_DIRECT": [(["sqlite:///a.db", *_NO_DATABASE], f"must be {_POSTGRES}")],
+    "POSTGRES_ALLOW_UNSAFE": [(["x", "2", "ja"], "must be true or false")],
     "LISTEN": [(_LISTENS, _LISTEN)],
     "MANAGEMENT_LISTEN": [(_LISTENS, _LISTEN)],
     "PUBLIC_URL": [(_URLS, _URL)],
@@ -192,9 +201,15 @@ def test_all_faults_are_told_at_once() -> None:
     ]
 
 
+DATABASE_URL = "postgresql://me:KANARI%40@db.example:5432/logout?sslmode=verify-full"
+
 GIVEN: list[tuple[str, str, Any]] = [
     ("issuer", "http://127.0.0.1:8080/a/", "http://127.0.0.1:8080/a/"),
-    ("store", "sqlite:////var/lib/d.db", "sqlite:////var/lib/d.db"),
+    ("store", "sqlite:////var/lib/d.db", StoreUrl("sqlite:////var/lib/d.db")),
+    ("store", DATABASE_URL, StoreUrl(DATABASE_URL)),
+    ("store", "postgres:///d?host=/run/pg", StoreUrl("postgres:///d?host=/run/pg")),
+    ("postgres_direct", DATABASE_URL, StoreUrl(DATABASE_URL)),
+    ("postgres_allow_unsafe", "true", True),
     ("listen", "[::1]:0", Listen("::1", 0)),
     ("listen", "localhost:65535", Listen("localhost", 65535)),
     ("management_listen", "0.0.0.0:9090", Listen("0.0.0.0", 9090)),  # noqa: S104 - only read
@@ -235,10 +250,11 @@ def test_a_value_is_read(name: str, text: str, value: object) -> None:
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, text, _ in GIVEN])
 def test_what_is_shown_can_be_given(name: str, text: str) -> None:
-    """What is shown of the settings in force, master key aside, reads as the same settings."""
+    """What is shown of the settings in force, secrets aside, reads as the same settings."""
     read = Settings.from_env({**GOOD, variable(name): text})
+    secrets = {variable(name): text} if name in SECRETS else {}
 
-    again = Settings.from_env({**read.shown(), "DISPATCHER_MASTER_KEY": KEY})
+    again = Settings.from_env({**read.shown(), "DISPATCHER_MASTER_KEY": KEY, **secrets})
 
     assert again == read
 
@@ -402,3 +418,23 @@ def test_any_environment_raises_only_settings_errors(environ: dict[str, str]) ->
 
     assert lines
     assert all(line.startswith("DISPATCHER_") and line.isprintable() for line in lines)
+
+
+def test_the_stores_password_is_shown_nowhere() -> None:
+    """The URL of a store is shown whole but for its password, which only the store is given."""
+    settings = Settings.from_env(GOOD | {"DISPATCHER_STORE": DATABASE_URL})
+
+    shown = settings.shown()["DISPATCHER_STORE"]
+
+    assert settings.store.text == DATABASE_URL
+    assert shown == "postgresql://me@db.example:5432/logout?sslmode=verify-full"
+    assert "KANARI" not in repr(settings) + str(settings) + str(settings.shown())
+
+
+def test_a_store_is_read_from_a_file(folder: Path) -> None:
+    """The URL of a store, for its password, may lie in a file."""
+    (folder / "store").write_text(f"{DATABASE_URL}\n")
+
+    settings = Settings.from_env(GOOD | {"DISPATCHER_STORE_FILE": str(folder / "store")})
+
+    assert settings.store == StoreUrl(DATABASE_URL)
