@@ -140,6 +140,7 @@ class Engine:
         """Run *command* and commit; where it raises, nothing of it stays."""
         try:
             await tx.read_registry(version)
+            self._know(tx.shelf)
             result = await command(tx)
             stir = None
             if tx.stirs or tx.dues_changed:
@@ -170,14 +171,18 @@ class Engine:
             raise
 
     def _committed(self, tx: Transaction, stir: Stir | None, *, overlapped: bool) -> None:
-        if tx.shelf.version > self.shelf.version:
-            self.shelf = tx.shelf
+        self._know(tx.shelf)
         if stir is not None:
             self._stirs += 1
             # Who overlaps may not have seen what comes due by the other: the earlier counts.
             (self.hint.add if overlapped else self.hint.take)(stir)
             if stir.wakes:
                 self.news.set()
+
+    def _know(self, shelf: Shelf) -> None:
+        """Know the registry as it is in *shelf*, unless a later one is known."""
+        if shelf.version > self.shelf.version:
+            self.shelf = shelf
 
     async def close(self) -> None:
         """Let what is running come to its end, then close the connections."""

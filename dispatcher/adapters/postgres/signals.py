@@ -21,6 +21,7 @@ from dispatcher.adapters.postgres.connections import (
     deadline_in,
 )
 from dispatcher.adapters.postgres.engine import Engine
+from dispatcher.adapters.postgres.transactions import READING, Transaction
 from dispatcher.domain.errors import StoreUnavailable
 
 _CHANNEL = "dispatcher"
@@ -28,7 +29,14 @@ _TELL = "SELECT pg_notify($1, $2)"
 AT_MOST_EVERY = timedelta(milliseconds=20)
 PING_EVERY = timedelta(seconds=15)
 """A connection that is only listened on may be gone without anybody being told."""
+LOOK_EVERY = timedelta(seconds=1)
+"""How old the registry may be that an idle process knows."""
 AGAIN_AFTER = timedelta(seconds=1)
+_CANCEL_AGAIN = timedelta(milliseconds=100)
+
+
+async def _look(_: Transaction) -> None:
+    """Ask for nothing but what each transaction begins with: the time and the registry."""
 
 
 class Signals:
@@ -41,17 +49,23 @@ class Signals:
         self._url = url
         self._name = uuid4().hex
         self._missed = False
+        self._told = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._keep_telling()),
             loop.create_task(self._keep_listening()),
+            loop.create_task(self._keep_looking()),
         ]
 
     async def close(self) -> None:
         """Stop."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        running = set(self._tasks)
+        while running:
+            # Once may not be enough: up to Python 3.11, `wait_for` can lose a cancellation that
+            # meets what it waits for, and the driver waits by it.
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN.total_seconds())
 
     async def _keep_telling(self) -> None:
         while True:
@@ -60,6 +74,19 @@ class Signals:
             self._engine.news.clear()
             with contextlib.suppress(StoreUnavailable):
                 await self._engine.run(lambda tx: tx.write(_TELL, _CHANNEL, self._name))
+
+    async def _keep_looking(self) -> None:
+        """Look into the store when told to, and once in a while: every look brings the registry.
+
+        A process that only takes webhooks would else not know of a source that came meanwhile.
+        """
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY.total_seconds()):
+                    await self._told.wait()
+            self._told.clear()
+            with contextlib.suppress(StoreUnavailable):
+                await self._engine.run(_look, terms=READING)
 
     async def _keep_listening(self) -> None:
         while True:
@@ -79,6 +106,7 @@ class Signals:
         while True:
             async for told in connection.notifies(timeout=PING_EVERY.total_seconds()):
                 if told.payload != self._name:
+                    self._told.set()
                     self._engine.hint.wake()
             with cut_at(connection, deadline_in(PATIENCE)):
                 await connection.execute(b"SELECT 1")

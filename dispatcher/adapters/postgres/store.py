@@ -85,6 +85,11 @@ class PostgresStore(
             raise
         return cls(engine, Signals(engine, listen_url or url), server)
 
+    @property
+    def listening(self) -> bool:
+        """Whether the other replicas are being heard; else their news takes up to a second."""
+        return self._signals.listening
+
     async def close(self) -> None:
         """Finish what was asked for, and let go of the connections."""
         await self._signals.close()
