@@ -111,3 +111,47 @@ def test_the_machines_own_clocks_are_read() -> None:
 
     assert before <= told <= time.time()
     assert not clock.in_doubt()
+
+
+@pytest.mark.parametrize("ahead", [-86400.0, -1.0, 0.0, 1.0, 86400.0])
+def test_the_steady_time_follows_a_stores(ahead: float) -> None:
+    """Once a store has told its time, due times are by it; the wall clock stays what it is."""
+    machine = Machine()
+    clock = machine.clock()
+    clock.follow(MOMENT + timedelta(seconds=ahead), timedelta())
+    machine.pass_time(10)
+
+    assert clock.steady() == MOMENT + timedelta(seconds=ahead + 10)
+    assert clock.now() == MOMENT + timedelta(seconds=10)
+    assert clock.in_doubt() is (abs(ahead) > 2)
+
+
+@given(ahead=st.floats(-3600, 3600), took=st.floats(0, 5))
+def test_what_may_be_right_is_left(ahead: float, took: float) -> None:
+    """A store's answer that was on its way for a while corrects no more than it proves."""
+    machine = Machine()
+    clock = machine.clock()
+
+    clock.follow(MOMENT + timedelta(seconds=ahead), timedelta(seconds=took))
+    machine.pass_time(10)
+
+    earliest = MOMENT + timedelta(seconds=ahead + 10)
+    latest = earliest + timedelta(seconds=took)
+    assert earliest <= clock.steady() <= latest
+    if -took <= ahead <= 0:
+        assert clock.steady() == MOMENT + timedelta(seconds=10)
+
+
+def test_the_steady_time_stands_rather_than_goes_back() -> None:
+    """A store that is a little behind makes the steady time stand until it has caught up."""
+    machine = Machine()
+    clock = machine.clock()
+    shown = [clock.steady()]
+
+    clock.follow(MOMENT - timedelta(seconds=1), timedelta())
+    for _ in range(4):
+        shown.append(clock.steady())
+        machine.pass_time(0.5)
+
+    assert shown == sorted(shown)
+    assert clock.steady() == MOMENT + timedelta(seconds=1)

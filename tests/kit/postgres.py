@@ -59,13 +59,16 @@ class OwnServer(Server):
 
     programs: Path
     data: Path
+    settings: tuple[str, ...] = ()
+    """What is set besides, as ``fsync=off``."""
 
     def start(self) -> None:
         """Start the server, and wait until it takes connections."""
         home = self.data.parent
         options = {"listen_addresses": "''", "max_wal_size": "128MB"}
         options |= {"unix_socket_directories": f"'{home}'"}
-        given = " ".join(f"-c {name}={value}" for name, value in options.items())
+        set_ = (*(f"{name}={value}" for name, value in options.items()), *self.settings)
+        given = " ".join(f"-c {one}" for one in set_)
         _as_nobody(
             *(self.programs, "pg_ctl"),
             *("-w", "-D", self.data, "-o", given, "-l", home / "log", "start"),
@@ -87,15 +90,14 @@ def a_server() -> Iterator[Server]:
 
 
 @contextmanager
-def an_own_server() -> Iterator[OwnServer]:
-    """Make a server, start it, and remove it at the end."""
+def an_own_server(*settings: str) -> Iterator[OwnServer]:
+    """Make a server with *settings* of its own, start it, and remove it at the end."""
     with a_folder() as folder:
         _open_to_nobody(folder)
         programs, data = _programs(folder), folder / "data"
         _as_nobody(programs, "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8")
-        server = OwnServer(
-            f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}", programs, data
-        )
+        url = f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}"
+        server = OwnServer(url, programs, data, settings)
         server.start()
         try:
             yield server

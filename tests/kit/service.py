@@ -50,6 +50,8 @@ class Service:
     )
     client_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     port: int = field(default_factory=free_port)
+    options: Sequence[str] = ()
+    """What is given to ``serve``, as ``--role``."""
     process: "subprocess.Popen[bytes] | None" = None
 
     def __post_init__(self) -> None:
@@ -125,7 +127,7 @@ class Service:
         """Start the process and wait until it is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*(arguments or (sys.executable, "-m", "dispatcher")), "serve"],
+                [*(arguments or (sys.executable, "-m", "dispatcher")), "serve", *self.options],
                 cwd=self.folder,
                 env=self.environ(),
                 stdin=subprocess.DEVNULL,

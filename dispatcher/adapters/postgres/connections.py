@@ -39,6 +39,7 @@ async def connect(url: str, deadline: float) -> Connection:
             prepare_threshold=None,
             cursor_factory=AsyncRawCursor,
             application_name=_NAME,
+            client_encoding="utf8",
         )
 
 

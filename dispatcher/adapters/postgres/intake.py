@@ -6,11 +6,10 @@ batch is taken in as a whole or not at all; one that contradicts what is known s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dispatcher.adapters.postgres.joins import Join, join_all, known_subs
 from dispatcher.adapters.postgres.scopes import lock_scopes, scopes_of
-from dispatcher.adapters.postgres.transactions import Transaction
+from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import (
     EventState,
@@ -206,11 +205,6 @@ async def _remember(tx: Transaction, ledger: _Ledger) -> None:
 
 def _received_at(one: _New) -> int:
     return micros(one.intake.received_at)
-
-
-def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Return *rows* as the lists that ``unnest`` makes rows of again."""
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _waves(new: Sequence[_New]) -> list[list[_New]]:

@@ -8,9 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dispatcher.adapters.postgres.intake import columns
 from dispatcher.adapters.postgres.lanes import LaneChanges, make_lanes
-from dispatcher.adapters.postgres.transactions import Transaction
+from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.deliveries import DeliveryState, Reason
 from dispatcher.ports import Matched, Matcher
 from dispatcher.stored.rows import EVENT_COLUMNS

@@ -3,11 +3,11 @@
 Any replica may prune, and one at a time does. What somebody else holds is left for the next bite.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from dispatcher.adapters.postgres.lanes import LaneChanges, hold_lanes
-from dispatcher.adapters.postgres.transactions import Transaction
+from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.ports import Retention
 from dispatcher.stored.values import micros_of
@@ -34,43 +34,38 @@ UPDATE event SET owes = owes - gone.deliveries FROM (
 ) AS gone
 WHERE event.number = gone.number
 """
-_DELETE_EVENTS = f"""
-WITH gone AS (
-    DELETE FROM event WHERE number IN (
-        SELECT number FROM event WHERE owes = 0 AND NOT due AND received_at < $1
-        LIMIT {_BITE} FOR UPDATE SKIP LOCKED)
-    RETURNING number),
-late AS (DELETE FROM late_join WHERE event IN (SELECT number FROM gone))
-SELECT count(*) FROM gone
+_OLD_EVENTS = f"""
+SELECT number FROM event WHERE owes = 0 AND NOT due AND received_at < $1
+LIMIT {_BITE} FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant number
-_DELETE_SESSIONS = f"""
-WITH gone AS (
-    DELETE FROM session WHERE sid IN (
-        SELECT sid FROM session WHERE kept_from < $1
-            AND NOT EXISTS (SELECT 1 FROM event WHERE event.sid = session.sid AND due)
-            AND NOT EXISTS (
-                SELECT 1 FROM event WHERE event.sub = session.sub AND event.sid IS NULL AND due)
-        LIMIT {_BITE} FOR UPDATE OF session SKIP LOCKED)
-    RETURNING sid),
-clients AS (DELETE FROM session_client WHERE sid IN (SELECT sid FROM gone))
-SELECT count(*) FROM gone
+_DELETE_EVENTS = (
+    "DELETE FROM event WHERE number = ANY($1::bigint[])",
+    "DELETE FROM late_join WHERE event = ANY($1::bigint[])",
+)
+_OLD_SESSIONS = f"""
+SELECT sid FROM session WHERE kept_from < $1
+    AND NOT EXISTS (SELECT 1 FROM event WHERE event.sid = session.sid AND due)
+    AND NOT EXISTS (
+        SELECT 1 FROM event WHERE event.sub = session.sub AND event.sid IS NULL AND due)
+LIMIT {_BITE} FOR UPDATE OF session SKIP LOCKED
 """  # noqa: S608 - a constant number
-_DELETE_INTAKES = f"""
-WITH gone AS (
-    DELETE FROM intake WHERE (source, id) IN (
-        SELECT source, id FROM intake WHERE received_at < $1
-        LIMIT {_BITE} FOR UPDATE SKIP LOCKED)
-    RETURNING 1)
-SELECT count(*) FROM gone
+_DELETE_SESSIONS = (
+    "DELETE FROM session WHERE sid = ANY($1::text[])",
+    "DELETE FROM session_client WHERE sid = ANY($1::text[])",
+)
+_OLD_INTAKES = f"""
+SELECT source, id FROM intake WHERE received_at < $1 LIMIT {_BITE} FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant number
-_DELETE_TOKENS = f"""
-WITH gone AS (
-    DELETE FROM access_token WHERE hash IN (
-        SELECT hash FROM access_token WHERE expires_at <= $1
-        LIMIT {_BITE} FOR UPDATE SKIP LOCKED)
-    RETURNING 1)
-SELECT count(*) FROM gone
+_DELETE_INTAKES = (
+    """
+    DELETE FROM intake USING unnest($1::text[], $2::text[]) AS gone (source, id)
+    WHERE intake.source = gone.source AND intake.id = gone.id
+    """,
+)
+_OLD_TOKENS = f"""
+SELECT hash FROM access_token WHERE expires_at <= $1 LIMIT {_BITE} FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant number
+_DELETE_TOKENS = ("DELETE FROM access_token WHERE hash = ANY($1::text[])",)
 
 _NO_TIME = timedelta()
 
@@ -89,14 +84,26 @@ async def prune(tx: Transaction, retention: Retention, wall: int) -> int:
         return now - micros_of(kept)
 
     gone = await _prune_deliveries(tx, retention, before)
-    for sql, kept in (
-        (_DELETE_EVENTS, retention.settled),
-        (_DELETE_SESSIONS, retention.sessions),
-        (_DELETE_INTAKES, retention.ids),
-        (_DELETE_TOKENS, _NO_TIME),
+    for old, deletes, kept in (
+        (_OLD_EVENTS, _DELETE_EVENTS, retention.settled),
+        (_OLD_SESSIONS, _DELETE_SESSIONS, retention.sessions),
+        (_OLD_INTAKES, _DELETE_INTAKES, retention.ids),
+        (_OLD_TOKENS, _DELETE_TOKENS, _NO_TIME),
     ):
-        gone += await tx.value(sql, before(kept))
+        gone += await _bite(tx, old, deletes, before(kept))
     return gone
+
+
+async def _bite(tx: Transaction, old: str, deletes: Sequence[str], before: int) -> int:
+    """Delete the rows whose keys *old* selects; return how many there were.
+
+    By their keys, one statement after the other: in one the planner would go through all rows.
+    """
+    rows = await tx.rows(old, before)
+    if rows:
+        for delete in deletes:
+            await tx.write(delete, *columns(rows))
+    return len(rows)
 
 
 async def _prune_deliveries(

@@ -6,9 +6,8 @@ A whole batch takes a handful of statements, whatever its size.
 from collections.abc import Sequence
 
 from dispatcher.adapters.postgres.breakers import judge
-from dispatcher.adapters.postgres.intake import columns
 from dispatcher.adapters.postgres.lanes import LaneChanges, hold_lanes
-from dispatcher.adapters.postgres.transactions import Transaction
+from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.deliveries import FIRST_ATTEMPTS_KEPT, LAST_ATTEMPTS_KEPT, DeliveryState
 from dispatcher.ports import Settled
 from dispatcher.stored.rows import delivery_number

@@ -41,6 +41,11 @@ Opened = Callable[[Rows, Rows], Books]
 """Opens the books from the rows of applications and of sources."""
 
 
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Return *rows* as the lists that ``unnest`` makes rows of again."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """The books, and the version of the registry that they are of; 0: none was read yet."""

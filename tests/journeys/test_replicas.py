@@ -1,0 +1,108 @@
+"""Replicas on one PostgreSQL: one is killed under load, and nothing is missing."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.journeys.bookkeeping import books
+from tests.journeys.test_kill import ALGORITHMS, a_service, an_order, until_nothing_waits
+from tests.kit.folders import a_folder
+from tests.kit.postgres import Server
+from tests.kit.processes import SinkProcess, a_producer, a_sink, history_of
+from tests.kit.service import ROOT, Service, free_port
+
+
+@pytest.fixture
+def url(postgres: Server) -> Iterator[str]:
+    """Return the URL of a database in which nothing is yet."""
+    with postgres.database() as url:
+        yield url
+
+
+def a_replica(first: Service, folder: Path, *options: str) -> Service:
+    """Return one more replica of *first*: the same settings and secrets, but for its address."""
+    replica = replace(first, folder=folder, port=free_port(), process=None, options=options)
+    replica._master_key = first._master_key
+    return replica
+
+
+def command(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the command line with the settings of *service*."""
+    return subprocess.run(
+        [sys.executable, "-m", "dispatcher", *words],
+        cwd=ROOT,
+        env=service.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@contextmanager
+def replicas(url: str, sink: SinkProcess, folder: Path) -> Iterator[list[Service]]:
+    """Run one replica that takes webhooks and two that deliver, on a store that is made ready."""
+    with ExitStack() as at_the_end:
+        api = at_the_end.enter_context(a_service(folder, sink.ports))
+        api.environment = {"DISPATCHER_STORE": url, "DISPATCHER_ATTEMPT_TIMEOUT": "1"}
+        assert "run `dispatcher migrate` once" in command(api, "serve").stderr
+        assert command(api, "migrate").returncode == 0
+        api.options = ("--role", "api")
+        running = [api]
+        for _ in range(2):
+            place = at_the_end.enter_context(a_folder())
+            running.append(at_the_end.enter_context(a_replica(api, place, "--role", "worker")))
+        for service in running:
+            service.start(sys.executable, "-m", "tests.journeys.short_leases")
+        yield running
+
+
+def test_a_killed_replica_is_made_up_for(url: str, tmp_path: Path) -> None:
+    """One takes the webhooks, two deliver; one of these is killed under load, and all arrive.
+
+    What it had in flight is claimed by the other one when its leases end.
+    """
+    with (
+        a_sink(tmp_path, applications=3, lost=0.02) as sink,
+        replicas(url, sink, tmp_path) as (api, killed, worker),
+    ):
+        no_webhooks = httpx2.post(killed.webhook_url).status_code
+        with a_producer(an_order(api, 400)) as producer:
+            time.sleep(1)  # the load goes on meanwhile
+            killed.kill()
+            accepted = history_of(producer)["accepted"]
+        until_nothing_waits(api)
+        assert isinstance(accepted, list)
+        kept = books(accepted, list(ALGORITHMS), sink.received())
+        attempts = api.metric("dispatcher_attempts_total")
+        exits = [service.stop() for service in (api, worker)]
+
+    assert (no_webhooks, attempts) == (404, 0)
+    assert len(accepted) == 400
+    assert kept.missing == frozenset()
+    assert kept.unasked == frozenset()
+    assert exits == [0, 0]
+
+
+def test_each_door_of_the_store_is_tried(url: str) -> None:
+    """``check`` opens the store as ``serve`` does, and shows its URL without the password."""
+    with a_folder() as folder:
+        service = a_service(folder, [1, 2, 3])
+        with_password = url.replace("postgres@", "postgres:KANARI@")
+        service.environment = {"DISPATCHER_STORE": with_password}
+        behind = command(service, "check")
+        command(service, "migrate")
+        ready = command(service, "check")
+
+    assert behind.returncode == 1
+    assert "DISPATCHER_STORE: has schema version 0" in behind.stderr
+    assert ready.returncode == 0, ready.stderr
+    assert "store: PostgreSQL " in ready.stdout
+    assert "KANARI" not in behind.stdout + behind.stderr + ready.stdout + ready.stderr
