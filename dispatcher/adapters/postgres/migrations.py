@@ -13,6 +13,8 @@ from dispatcher.domain.errors import Fault, InvalidSettings
 STORE_SETTING = "DISPATCHER_STORE"
 # Of several that migrate at one moment, each in a transaction, the others wait and find it done.
 _ALONE = "SELECT pg_advisory_xact_lock(hashtext('dispatcher migrate'))"
+# A step that waits for a table holds up all who come after it: rather try it again later.
+_SOON = "SET LOCAL lock_timeout = '1s'"
 _IS_THERE = "SELECT to_regclass('meta') IS NOT NULL"
 _VERSION = "SELECT schema_version FROM meta"
 _TAKEN = "UPDATE meta SET schema_version = %d"
@@ -22,6 +24,7 @@ async def take_steps(connection: Connection, steps: Sequence[str] = STEPS) -> No
     """Take the missing *steps*, all or none."""
     async with connection.transaction():
         await connection.execute(_ALONE.encode())
+        await connection.execute(_SOON.encode())
         version = await _version(connection)
         for step in steps[version:]:
             await connection.execute(step.encode())
