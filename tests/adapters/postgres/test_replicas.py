@@ -7,23 +7,28 @@ from datetime import timedelta
 
 import anyio
 import anyio.lowlevel
+import psycopg
 import pytest
 
 from dispatcher.adapters.postgres import PostgresStore
+from dispatcher.adapters.postgres.scopes import MOST_AT_ONCE, lock_scopes
+from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import ClientId, Receipt, SourceName
+from dispatcher.domain.lanes import PARKS_AFTER, LaneState
 from dispatcher.domain.ledger import DeliveryRecord, EventFilter
 from dispatcher.domain.matching import match
 from dispatcher.domain.sources import Source
 from dispatcher.ports import Retention
-from tests.adapters.postgres.conftest import Open
 from tests.contract.steps import LEASE, accept, claim, match_all, owe, records
 from tests.kit.builders import acknowledged, an_application, an_event, put_off
 from tests.kit.clock import FakeClock
 
 DAY = timedelta(days=1)
+PRUNING = "pg_advisory_xact_lock(hashtext('dispatcher prune'))"
+"""What a replica holds while it prunes."""
 RETENTION = Retention(settled=DAY, failed=DAY, sessions=DAY, ids=DAY)
 
 
@@ -76,6 +81,23 @@ async def test_a_breaker_is_that_of_all_replicas(
         await store.settle([put_off(one, until=clock.steady() + DAY)])
 
     assert await claim(other) == []
+
+
+async def test_what_replicas_find_out_at_one_moment_adds_up(
+    store: PostgresStore, other: PostgresStore, clock: FakeClock
+) -> None:
+    """Of attempts in vain that are settled side by side none is forgotten by the breaker."""
+    for name in ("shop", "mail", "wiki"):
+        await owe(store, name, events=PARKS_AFTER)
+        claimed = await claim(store)
+        async with anyio.create_task_group() as group:
+            for place, one in enumerate(claimed):
+                settled = put_off(one, until=clock.steady() + DAY)
+                group.start_soon((store, other)[place % 2].settle, [settled])
+
+    lanes = await store.lanes(None, 10)
+
+    assert [lane.state for lane in lanes] == [LaneState.PARKED] * 3
 
 
 async def test_what_a_replica_pauses_is_paused_for_all(
@@ -274,6 +296,21 @@ async def test_replicas_create_an_application_once(
     assert [store.applications[ClientId("shop")]] == created
 
 
+async def test_who_prunes_prunes_alone(
+    store: PostgresStore, database: str, clock: FakeClock
+) -> None:
+    """While one replica prunes, another one leaves it to that, and does not wait."""
+    await accept(store, an_event(clients=[]))
+    await match_all(store)
+    clock.advance(days=2)
+    with psycopg.connect(database) as another:
+        another.execute(f"SELECT {PRUNING}")
+        meanwhile = await store.prune(RETENTION)
+
+    assert meanwhile == 0
+    assert await store.prune(RETENTION) == 2
+
+
 async def test_one_replica_prunes_at_a_time(
     store: PostgresStore, other: PostgresStore, clock: FakeClock
 ) -> None:
@@ -297,17 +334,14 @@ async def test_one_replica_prunes_at_a_time(
     assert set((await store.depth()).deliveries.values()) == {0}
 
 
-@pytest.mark.parametrize("count", [300])
-async def test_a_large_batch_meets_no_limit_of_the_server(opens: Open, count: int) -> None:
-    """Batches of far more scopes than the server has locks for are taken in, side by side."""
-    replicas = [await opens() for _ in range(4)]
-    batches = [
-        [an_event(sid=f"{place}-{number}", clients=[]) for number in range(count)]
-        for place in range(8)
-    ]
+@pytest.mark.parametrize(("scopes", "locks"), [(3, 4), (MOST_AT_ONCE, 257), (1000, 1)])
+async def test_a_batch_takes_few_locks(store: PostgresStore, scopes: int, locks: int) -> None:
+    """A server has some thousand locks for everybody: a large batch takes one in their place."""
+    events = [an_event(sid=f"s{number}") for number in range(scopes)]
 
-    async with anyio.create_task_group() as group:
-        for place, batch in enumerate(batches):
-            group.start_soon(replicas[place % 4].accept, batch)
+    async def count(tx: Transaction) -> object:
+        await lock_scopes(tx, events)
+        return await tx.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
 
-    assert (await replicas[0].depth()).events_accepted == 8 * count
+    assert await store._engine.run(count) == locks
+    assert len(await store.accept(events)) == scopes
