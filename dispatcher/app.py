@@ -1,7 +1,7 @@
 """The roof: builds the whole house, keeps it running, and closes it in order.
 
-The only file that names adapters. ``open_house`` is what tests and commands build too: the service
-as it is, with other settings.
+With ``stores``, the only file that names adapters. ``open_house`` is what tests and commands build
+too: the service as it is, with other settings.
 """
 
 import json
