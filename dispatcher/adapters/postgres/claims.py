@@ -16,7 +16,7 @@ from dispatcher.domain.deliveries import Delivery, DeliveryState, LeaseId
 from dispatcher.domain.lanes import Lane
 from dispatcher.stored.lanes import NOT_SENT, lane_of
 from dispatcher.stored.rows import CLAIMED_COLUMNS, delivery_of
-from dispatcher.stored.turns import Found, Picked, Room, Turn, dealt_out, shares
+from dispatcher.stored.turns import Room, Turn, dealt_out, shares
 from dispatcher.stored.values import moment
 
 _CAP = "least(coalesce(max_in_flight, 16), $3::bigint)"
@@ -88,6 +88,11 @@ SELECT event.number, wanted.sid, event.initiator,
 FROM unnest($1::bigint[], $2::text[]) AS wanted (event, sid)
 JOIN event ON event.number = wanted.event LEFT JOIN session ON session.sid = wanted.sid
 """
+
+_Picked = dict[str, list[int]]
+"""The numbers of the deliveries that are taken from each lane."""
+_Found = dict[str, list[tuple[int, int]]]
+"""What lanes have: the number of each delivery, and whether it was tried before."""
 
 
 @dataclass(slots=True)
@@ -161,7 +166,7 @@ async def _return(tx: Transaction, returned: Rows, unwell: Mapping[str, Lane]) -
     await judge(tx, unwell, ended)
 
 
-async def _pick(tx: Transaction, room: Room, turns: dict[str, Turn], lease: LeaseId) -> Picked:
+async def _pick(tx: Transaction, room: Room, turns: dict[str, Turn], lease: LeaseId) -> _Picked:
     """Return the oldest due deliveries of each lane whose turn it is.
 
     Where more of them are retries than there is room for, first attempts take their place, in
@@ -187,12 +192,12 @@ async def _pick(tx: Transaction, room: Room, turns: dict[str, Turn], lease: Leas
     return picked
 
 
-async def _found(tx: Transaction, sql: str, turns: Mapping[str, Turn], limit: int) -> Found:
+async def _found(tx: Transaction, sql: str, turns: Mapping[str, Turn], limit: int) -> _Found:
     """Return what each lane has for its share of *limit*."""
     now = moment(tx.now)
     dealt = shares({name: turn.room_at(now) for name, turn in turns.items()}, limit)
     dealt = {name: share for name, share in dealt.items() if share}
-    found: Found = {name: [] for name in dealt}
+    found: _Found = {name: [] for name in dealt}
     if dealt:
         until = [turns[name].due_until(tx.now) for name in dealt]
         for name, number, tried in await tx.rows(sql, list(dealt), until, list(dealt.values())):
@@ -201,7 +206,7 @@ async def _found(tx: Transaction, sql: str, turns: Mapping[str, Turn], limit: in
 
 
 async def _started(
-    tx: Transaction, turns: Mapping[str, Turn], picked: Picked, lease: LeaseId
+    tx: Transaction, turns: Mapping[str, Turn], picked: _Picked, lease: LeaseId
 ) -> None:
     """Note in the lanes that are not well what they start."""
     now: datetime = moment(tx.now)

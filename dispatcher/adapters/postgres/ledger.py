@@ -5,7 +5,7 @@ among much else; where none does, the newest rows are gone through.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 from dispatcher.adapters.postgres.doors import Door
@@ -70,6 +70,12 @@ _LANES = f"""
 SELECT client_id, pending, in_flight, {_OLDEST_OF_LANE}, breaker
 FROM lane WHERE client_id > $1 ORDER BY client_id LIMIT $2
 """  # noqa: S608 - a constant
+_HEARD_OF = """
+SELECT number FROM event WHERE number = ANY($1::bigint[]) AND state <> 'accepted' AND NOT EXISTS (
+    SELECT 1 FROM delivery LEFT JOIN lane USING (client_id)
+    WHERE delivery.event = event.number AND settled_at IS NULL AND attempt_count = 0
+        AND NOT (delivery.state = 'pending' AND lane.state <> 'open'))
+"""
 _ACCEPTED = "SELECT count(*) FROM event WHERE due AND state = 'accepted'"
 _PARKED = """
 number IN (
@@ -116,6 +122,12 @@ class PostgresLedger(Door):
             return None
         found = await self._browse(lambda tx: _delivery_records(tx, where, 1))
         return found[0] if found else None
+
+    async def heard_of(self, events: Collection[EventId]) -> Collection[EventId]:
+        """Return those of *events* of which there is nothing to be heard soon."""
+        wanted = [event_number(known_as) for known_as in events]
+        rows = await self._browse(lambda tx: tx.rows(_HEARD_OF, wanted))
+        return [event_id(number) for (number,) in rows]
 
     async def lanes(self, after: ClientId | None, take: int) -> Sequence[LaneRecord]:
         """Return the lanes that have or had deliveries, by client_id, those past *after*."""

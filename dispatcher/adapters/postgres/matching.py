@@ -75,19 +75,17 @@ async def match(tx: Transaction, limit: int, matcher: Matcher) -> list[Matched]:
     due = await tx.rows(_DUE, limit)
     if not due:
         return []
-    numbers = [row[0] for row in due]
-    scopes = await _scopes(tx, numbers)
+    scopes = await _scopes(tx, [row[0] for row in due])
     applications = tx.books.applications
-    matched = [matched_of(row, scopes[row[0]], matcher, applications) for row in due]
-    owed = await _owe(tx, dict(zip(numbers, matched, strict=True)))
-    rows = [
-        row_of_outcome(row, one.matching, owed[row[0]])
-        for row, one in zip(due, matched, strict=True)
-    ]
-    await tx.write(_MATCHED, *columns(rows))
-    await tx.write(_LATE_MATCHED, numbers)
-    tx.stir()
-    return matched
+    judged = [(row, matched_of(row, scopes[row[0]], matcher, applications)) for row in due]
+    told = [(row, one) for row, one in judged if one is not None]
+    if told:
+        owed = await _owe(tx, {row[0]: one for row, one in told})
+        outcomes = [row_of_outcome(row, one.matching, owed[row[0]]) for row, one in told]
+        await tx.write(_MATCHED, *columns(outcomes))
+        await tx.write(_LATE_MATCHED, [row[0] for row, _ in told])
+        tx.stir()
+    return [one for _, one in told]
 
 
 async def _scopes(tx: Transaction, numbers: Sequence[int]) -> dict[int, Scope]:

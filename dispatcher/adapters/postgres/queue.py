@@ -10,9 +10,10 @@ from dispatcher.adapters.postgres.engine import Engine
 from dispatcher.adapters.postgres.grouping import Gathering
 from dispatcher.adapters.postgres.matching import match
 from dispatcher.adapters.postgres.pruning import prune
+from dispatcher.adapters.postgres.retries import retry
 from dispatcher.adapters.postgres.settlements import settle
 from dispatcher.adapters.postgres.transactions import TIDYING
-from dispatcher.domain.deliveries import Delivery
+from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial
 from dispatcher.domain.events import ClientId, Intake, Receipt
 from dispatcher.ports import Matched, Matcher, Retention, Settled
 from dispatcher.stored.turns import Room
@@ -53,6 +54,10 @@ class PostgresQueue(Door):
     async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
         """Record attempts and move deliveries on; False for each whose lease is no longer ours."""
         return await self._engine.run(lambda tx: settle(tx, batch))
+
+    async def retry(self, ids: Sequence[DeliveryId]) -> Sequence[Retrial]:
+        """Owe settled deliveries once more, as a person asks; say what came of each."""
+        return await self._engine.run(lambda tx: retry(tx, ids))
 
     async def pause(self, client_id: ClientId) -> None:
         """Start nothing more for an application; what is in flight ends as it will."""

@@ -1,12 +1,11 @@
 """Retrying: what failed or was cancelled is owed once more, because a person asks for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.domain.deliveries import DeliveryId, DeliveryState, Reason, Retrial, retrial_of
-from dispatcher.domain.events import ClientId, Sid
+from dispatcher.domain.deliveries import DeliveryId, DeliveryState, Retrial
+from dispatcher.stored.retrying import Over
 from dispatcher.stored.rows import delivery_number
 from dispatcher.stored.values import packed
 
@@ -26,38 +25,20 @@ WHERE number IN (SELECT value FROM json_each(?1))
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """A delivery as it lies in the store."""
-
-    number: int
-    client_id: ClientId
-    uri: str
-    sid: Sid | None
-    state: DeliveryState
-    reason: Reason | None
-    excepts: int
-
-    @property
-    def retrial(self) -> Retrial:
-        """Whether it may be tried again."""
-        state, reason = DeliveryState(self.state), self.reason and Reason(self.reason)
-        return retrial_of(state, reason, sid=self.sid, excepts=bool(self.excepts))
-
-
 def retry(tx: Transaction, ids: Sequence[DeliveryId]) -> list[Retrial]:
     """Owe those of *ids* once more that may be; say what came of each."""
     numbers = [delivery_number(known_as) for known_as in ids]
     rows = tx.read(_FOUND, packed(numbers))
-    found = {row[0]: _Settled(*row) for row in rows}
+    found = {row[0]: Over(*row) for row in rows}
     retried = [one for one in found.values() if one.retrial is Retrial.RETRIED]
     if retried:
         _owe_again(tx, retried)
     return [found[number].retrial if number in found else Retrial.UNKNOWN for number in numbers]
 
 
-def _owe_again(tx: Transaction, retried: Sequence[_Settled]) -> None:
-    moved = [[one.number, uri] for one in retried if (uri := _uri(tx, one)) != one.uri]
+def _owe_again(tx: Transaction, retried: Sequence[Over]) -> None:
+    applications = tx.books.applications
+    moved = [[one.number, uri] for one in retried if (uri := one.uri_now(applications)) != one.uri]
     tx.write(_REPOINT, packed(moved))
     tx.write(_OWE_AGAIN, packed([one.number for one in retried]), tx.now)
     lanes = LaneChanges()
@@ -65,10 +46,3 @@ def _owe_again(tx: Transaction, retried: Sequence[_Settled]) -> None:
         lanes.moved(one.client_id, DeliveryState(one.state), DeliveryState.PENDING)
     lanes.write(tx)
     tx.stir()
-
-
-def _uri(tx: Transaction, settled: _Settled) -> str:
-    """Return where it goes: to its own URI while the application has it, or has no other."""
-    application = tx.books.applications.get(settled.client_id)
-    urls = application.urls if application else ()
-    return settled.uri if settled.uri in urls or not urls else urls[0]
