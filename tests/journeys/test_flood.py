@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from anyio.abc import ByteStream
 
-from dispatcher import app
+from dispatcher import app, listeners
 from dispatcher.adapters import vault
 from dispatcher.adapters.vault import VaultVerifier
 from dispatcher.ports import Clock, KeySets
@@ -222,7 +222,7 @@ async def test_a_body_that_does_not_come_is_answered_and_let_go(
 @pytest.fixture
 def few_connections(monkeypatch: pytest.MonkeyPatch) -> int:
     """Let a house that is opened after this take few connections."""
-    monkeypatch.setattr(app, "MOST_CONNECTIONS", 10)
+    monkeypatch.setattr(listeners, "MOST_CONNECTIONS", 10)
     return 10
 
 
