@@ -30,7 +30,7 @@ from anyio.to_thread import run_sync
 from tests.bench.figures import Figure, Unit, Yardstick, at_most, percentile
 from tests.bench.load import DELIVERED, FAN_OUT, an_event, produce
 from tests.bench.plan import Plan
-from tests.journeys.bookkeeping import claims_of
+from tests.kit.bookkeeping import claims_of
 from tests.kit import dead_names, sick
 from tests.kit.processes import SinkProcess, a_sink
 from tests.kit.registration import a_client

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tests.bench.figures import Figure, Unit, at_most, percentile
 from tests.bench.load import a_service, events, produce, until_delivered
 from tests.bench.plan import Plan
-from tests.journeys.bookkeeping import claims_of
+from tests.kit.bookkeeping import claims_of
 
 FAN_OUT = 3
 _PER_SECOND = 15

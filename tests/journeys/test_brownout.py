@@ -11,8 +11,8 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from tests.journeys.bookkeeping import claims_of
 from tests.kit import sick
+from tests.kit.bookkeeping import claims_of
 from tests.kit.overseer import Lanes, Overseer, owed_nothing
 from tests.kit.processes import a_producer, history_of
 from tests.kit.registration import a_client

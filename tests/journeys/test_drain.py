@@ -1,104 +1,38 @@
 """A service that is told to end does so in order: it loses nothing and sends nothing twice."""
 
-import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import anyio
-import httpx2
 import pytest
 from anyio import to_thread
-from standardwebhooks.webhooks import Webhook
 
-from tests.journeys.bookkeeping import books
+from tests.kit.bookkeeping import books
 from tests.kit.processes import a_producer, a_sink, history_of
-from tests.kit.registration import a_client
 from tests.kit.rp_server import Peer, RpServer, response
 from tests.kit.service import Service
-
-APPLICATIONS = ("crm", "shop", "wiki")
-PATIENCE_SECONDS = 40.0
-QUICK_KEYS = {"DISPATCHER_ALGORITHMS": "ES256"}
-WAITING = (("deliveries", "pending"), ("deliveries", "in_flight"), ("events", "accepted"))
+from tests.kit.steps import (
+    APPLICATIONS,
+    PATIENCE_SECONDS,
+    QUICK_KEYS,
+    a_service,
+    an_event,
+    an_order,
+    status_of,
+    told,
+    until,
+    until_nothing_waits,
+    uris_of,
+)
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Run on asyncio, as the applications' servers do."""
     return "asyncio"
-
-
-def a_service(folder: Path, uris: Sequence[str], **environment: str) -> Service:
-    """Return a service that is to tell an application at each of *uris*."""
-    applications = [
-        a_client(client_id, uri, algorithm="ES256")
-        for client_id, uri in zip(APPLICATIONS, uris, strict=False)
-    ]
-    variables = {f"DISPATCHER_{name}": value for name, value in environment.items()}
-    return Service(folder, applications, {**QUICK_KEYS, **variables})
-
-
-def an_event(number: int, *client_ids: str) -> dict[str, Any]:
-    """Return the end of a session of its own."""
-    clients = [{"client_id": client_id} for client_id in client_ids or APPLICATIONS]
-    sid = f"s{number}"
-    return {
-        "id": sid,
-        "initiator": "session-revoked",
-        "sub": "alice",
-        "sid": sid,
-        "clients": clients,
-    }
-
-
-def told(service: Service, event: Mapping[str, Any]) -> int:
-    """Send one event, signed, over a connection of its own, and return the status."""
-    body, now = json.dumps(event), datetime.now(UTC)
-    headers = {
-        "webhook-id": event["id"],
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(service.secret).sign(event["id"], now, body),
-        "content-type": "application/json",
-    }
-    return httpx2.post(service.webhook_url, content=body, headers=headers).status_code
-
-
-def status_of(service: Service, path: str) -> int:
-    """Return the status at *path*; 0 where nobody listens."""
-    try:
-        return httpx2.get(service.url + path).status_code
-    except httpx2.TransportError:
-        return 0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Return when *condition* holds: it is another process that brings it about."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "this takes too long"
-        time.sleep(0.01)
-
-
-def until_nothing_waits(service: Service) -> None:
-    """Return when no delivery is pending or in flight and no event waits to be matched."""
-    with service.api() as api:
-
-        def nothing_waits() -> bool:
-            """Whether all lists are empty."""
-            answers = [
-                api.get(f"/api/v2/{what}", params={"state": state, "take": 1}).json()[what]
-                for what, state in WAITING
-            ]
-            return not any(answers)
-
-        until(nothing_waits)
 
 
 def process_of(service: Service) -> "subprocess.Popen[bytes]":
@@ -115,18 +49,10 @@ def test_a_service_that_ends_under_load_loses_nothing_and_repeats_nothing(tmp_pa
     """
     with (
         a_sink(tmp_path, applications=3) as sink,
-        a_service(
-            tmp_path, [f"http://127.0.0.1:{port}/out" for port in sink.ports], DRAIN_DELAY="2s"
-        ) as service,
+        a_service(tmp_path, uris_of(sink.ports), DRAIN_DELAY="2s") as service,
     ):
         service.start()
-        order = {
-            "url": service.webhook_url,
-            "secret": service.secret,
-            "connections": 8,
-            "rate": 150,
-            "bodies": [json.dumps(an_event(number)) for number in range(750)],
-        }
+        order = an_order(service, map(an_event, range(750)), connections=8, rate=150)
         with a_producer(order) as producer, ExitStack() as at_the_end:
             at_the_end.callback(producer.kill)  # or it would go on for ever where this test fails
             until(lambda: sink.count() > 100)

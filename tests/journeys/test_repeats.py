@@ -1,23 +1,19 @@
 """A storm of repeats: what is told again and again, from all sides at once, is told once."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import anyio
 import httpx2
 import pytest
 from anyio import to_thread
-from standardwebhooks.webhooks import Webhook
 
-from tests.journeys.bookkeeping import claims_of
-from tests.journeys.test_drain import a_service, an_event, until, until_nothing_waits
+from tests.kit.bookkeeping import claims_of
 from tests.kit.processes import a_sink
 from tests.kit.service import Service
+from tests.kit.steps import a_service, an_event, signed, until, until_nothing_waits, uris_of
 
 WEBHOOKS, CONNECTIONS = 200, 8
 
@@ -33,21 +29,11 @@ class Storm:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._requests = [self._signed(number) for number in range(WEBHOOKS)]
+        self._requests = [
+            signed(service, an_event(number, "crm")) for number in range(WEBHOOKS)
+        ]
         self.statuses: Counter[int] = Counter()
         self.event_ids: defaultdict[str, set[str]] = defaultdict(set)
-
-    def _signed(self, number: int) -> dict[str, Any]:
-        """Return one webhook, signed once and for all."""
-        event = an_event(number, "crm")
-        body, now = json.dumps(event), datetime.now(UTC)
-        headers = {
-            "webhook-id": event["id"],
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Webhook(self._service.secret).sign(event["id"], now, body),
-            "content-type": "application/json",
-        }
-        return {"content": body, "headers": headers}
 
     async def blow(self) -> None:
         """Send every webhook once over each connection, all of them in the same order."""
@@ -80,7 +66,7 @@ async def test_a_storm_of_repeats_makes_one_event_and_one_token_of_each(tmp_path
     the service was killed and started again.
     """
     with a_sink(tmp_path, applications=1) as sink:
-        with a_service(tmp_path, [f"http://127.0.0.1:{sink.ports[0]}/out"]) as service:
+        with a_service(tmp_path, uris_of(sink.ports)) as service:
             await to_thread.run_sync(service.start)
             storm = Storm(service)
             await storm.blow()

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.journeys.bookkeeping import books
+from tests.kit.bookkeeping import books
 from tests.journeys.test_kill import ALGORITHMS, a_service, an_order, until_nothing_waits
 from tests.kit.folders import a_folder
 from tests.kit.postgres import Server

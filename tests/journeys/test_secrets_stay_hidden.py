@@ -21,9 +21,9 @@ import httpx2
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.journeys.test_drain import until
 from tests.kit.processes import SinkProcess, a_sink
 from tests.kit.service import Service, free_port
+from tests.kit.steps import until
 from tests.kit.transmitter import CAEP, a_key, a_set, signed
 
 MEDIA_TYPE = "application/secevent+jwt"

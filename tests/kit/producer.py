@@ -3,8 +3,9 @@
 Run as ``python -m tests.kit.producer``: reads one JSON document from standard input,
 ``{"url", "secret", "connections", "bodies": [...], "rate"?}``, sends each body as one webhook over
 keep-alive connections, repeats it until it is answered by 202 (a refused or broken connection and
-503 are tried again), and prints ``{"accepted": [...ids], "latencies": [...seconds], "sent": [...],
-"answered": [...], "repeats": n, "started", "ended"}``; what is no latency is the wall's time.
+503 are tried again), and prints ``{"accepted": [...ids], "event_ids": [...], "latencies": [...],
+"sent": [...], "answered": [...], "repeats": n, "started", "ended"}``: what was accepted, item by
+item, and when, request by request, in seconds; what is no latency is the wall's time.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ class History:
     """What was accepted; when each request was sent, its 202 was read, and how long that took."""
 
     accepted: list[str] = field(default_factory=list)
+    event_ids: list[str] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
@@ -109,6 +111,7 @@ class Producer:
         receipt = json.loads(answer)
         receipts = receipt if isinstance(receipt, list) else [receipt]
         self.history.accepted += [one["id"] for one in receipts]
+        self.history.event_ids += [one["event_id"] for one in receipts]
         answered = time.time()
         self.history.latencies.append(took)
         self.history.sent.append(answered - took)
@@ -128,6 +131,7 @@ async def produce(order: dict[str, object]) -> dict[str, object]:
     history = producer.history
     return {
         "accepted": history.accepted,
+        "event_ids": history.event_ids,
         "latencies": history.latencies,
         "sent": history.sent,
         "answered": history.answered,

@@ -1,4 +1,4 @@
-"""What was owed against what came: the checker of every journey."""
+"""What was owed against what came: the checker of every journey and of the laboratory."""
 
 import base64
 import json
@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.kit.processes import Received
+
+MOST_LIFETIME_SECONDS = 120
+_TOLERATED_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,18 @@ def books(
     )
     owed = frozenset((client_id, sid) for sid in accepted for client_id in applications)
     return Books(owed, came)
+
+
+def unsound(received: Iterable[Received]) -> list[Received]:
+    """Return the tokens that are not fresh when they come, or whose ``jti`` came before."""
+    seen: set[object] = set()
+    bad = []
+    for one in received:
+        claims = claims_of(one.token)
+        issued, expires = float(str(claims["iat"])), float(str(claims["exp"]))
+        fresh = issued - 1 <= one.at <= issued + MOST_LIFETIME_SECONDS - _TOLERATED_SECONDS
+        lasting = 0 < expires - issued <= MOST_LIFETIME_SECONDS
+        if not (fresh and lasting) or claims["jti"] in seen:
+            bad.append(one)
+        seen.add(claims["jti"])
+    return bad

@@ -1,6 +1,6 @@
 """The service with one of its guards removed: a journey that passes on it would be blind.
 
-``python -m tests.journeys.sabotage serve`` answers webhooks before their commit is on disk.
+``python -m tests.kit.sabotage serve`` answers webhooks before their commit is on disk.
 """
 
 import time
