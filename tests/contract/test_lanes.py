@@ -191,6 +191,20 @@ async def test_an_opened_lane_is_served_oldest_first(store: Store, clock: FakeCl
     assert claimed == waiting
 
 
+async def test_what_came_due_while_parked_keeps_its_place(store: Store, clock: FakeClock) -> None:
+    """What had been put off comes before what is younger though its time came meanwhile."""
+    await owe(store, "shop", events=5)
+    await fail(store, clock, *await claim(store))
+    clock.advance(seconds=1)
+    await owe(store, "shop", events=3)
+    await store.settle([acknowledged(await probe(store, clock, 2 * LONG))])
+    waiting = await in_state(store, DeliveryState.PENDING)
+
+    claimed = [one.id for _ in range(7) for one in await claim(store, 1)]
+
+    assert claimed == waiting
+
+
 async def test_an_opened_lane_hastens_no_other(store: Store, clock: FakeClock) -> None:
     """What another application put off stays put off."""
     await owe(store, "mail")

@@ -190,5 +190,9 @@ ALTER TABLE meta ADD COLUMN steady_at INTEGER;  -- what the steady clock showed 
 CREATE INDEX delivery_fresh ON delivery (client_id, due_at) WHERE state = 'pending' AND tries = 0;
 """
 
-STEPS: tuple[str, ...] = (_FIRST, _FIRST_ATTEMPTS_AND_TIME)
+_WHAT_WAS_TRIED = """
+CREATE INDEX delivery_tried ON delivery (client_id) WHERE state = 'pending' AND tries > 0;
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _FIRST_ATTEMPTS_AND_TIME, _WHAT_WAS_TRIED)
 """Step *n* (from 0) takes a store from version *n* to *n* + 1."""
