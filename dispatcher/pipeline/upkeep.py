@@ -7,7 +7,8 @@ from anyio.lowlevel import checkpoint
 
 from dispatcher.ports import Ledger, Queue, Retention, Telemetry
 
-EVERY = timedelta(seconds=10)
+EVERY = timedelta(seconds=3)
+"""How long what has to be told waits at most: a clock in doubt is an alert within five seconds."""
 
 
 class Upkeep:
