@@ -97,6 +97,12 @@ class Service:
         """The ``iss`` of its tokens."""
         return "https://op.example/"
 
+    @property
+    def running(self) -> "subprocess.Popen[bytes]":
+        """The process that was started last."""
+        assert self.process is not None
+        return self.process
+
     def environ(self) -> dict[str, str]:
         """Return the whole environment of the process."""
         return {
@@ -152,27 +158,27 @@ class Service:
 
     def kill(self) -> None:
         """End the process as a power cut would: SIGKILL."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
+        self.running.kill()
+        self.running.wait()
 
     def stop(self) -> int:
         """End the process as an operator does (SIGTERM), and return its exit code."""
-        assert self.process is not None
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        if self.running.poll() is None:
+            self.running.send_signal(signal.SIGTERM)
+        return self.running.wait(timeout=60)
 
     def cpu_seconds(self) -> float:
         """Return the user and system time that the process has used."""
-        assert self.process is not None
-        times = psutil.Process(self.process.pid).cpu_times()
+        times = psutil.Process(self.running.pid).cpu_times()
         return times.user + times.system
+
+    def descriptors(self) -> int:
+        """Return how many files and sockets the process has open."""
+        return int(psutil.Process(self.running.pid).num_fds())
 
     def resident_bytes(self) -> int:
         """Return the memory that the process holds."""
-        assert self.process is not None
-        return int(psutil.Process(self.process.pid).memory_info().rss)
+        return int(psutil.Process(self.running.pid).memory_info().rss)
 
     def api(self) -> httpx2.Client:
         """Return a client of the management API, with its access token."""

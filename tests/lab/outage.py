@@ -28,6 +28,8 @@ SLOTS = 256
 BATCHES = 1000
 AT_ONCE = SLOTS // 4
 WAITED_FOR_SECONDS = 0.1
+_ROUNDING = 1e-3
+"""The store counts in microseconds, and here time is a float."""
 
 
 @dataclass
@@ -143,7 +145,7 @@ class Outage:
     def too_fast(self) -> list[int]:
         """The seconds after it was back in which more was sent than its flush allows."""
         opened = self.told[0].ended
-        seconds = Counter(int(post.started - opened) for post in self.told[1:])
+        seconds = Counter(int(post.started - opened + _ROUNDING) for post in self.told[1:])
         counts = accumulate(seconds[second] for second in range(int(FLUSH_ENDS.total_seconds())))
         return [
             second
