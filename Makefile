@@ -44,10 +44,16 @@ check: lint test ## all that CI asks: format, lint, types, import contracts, tes
 bench: setup ## the benchmarks, with ratios against the yardsticks of the same run
 	$(BIN)/python -m tests.bench $(BENCH)
 
+lab: setup ## the laboratory: kills, power cuts, full disks, wrong clocks, ...; one table (15 min)
+	$(BIN)/python -m tests.lab $(LAB)
+
+soak: setup ## ten minutes at 70 % of the capacity; SOAK="--minutes 1" for less
+	$(BIN)/python -m tests.lab.soak $(SOAK)
+
 lock: ## resolve the dependencies anew; nothing younger than a week is taken (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/dev.txt
 	uv pip compile pyproject.toml -c requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/runtime.txt
 	uv pip compile requirements/build.in -c requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/build.txt
 	uv pip compile requirements/auth0-4.in --no-deps --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --exclude-newer "1 week" --quiet -o requirements/auth0-4.txt
 
-.PHONY: help setup run serve test format lint check bench lock
+.PHONY: help setup run serve test format lint check bench lab soak lock

@@ -29,9 +29,7 @@ class Storm:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._requests = [
-            signed(service, an_event(number, "crm")) for number in range(WEBHOOKS)
-        ]
+        self._requests = [signed(service, an_event(number, "crm")) for number in range(WEBHOOKS)]
         self.statuses: Counter[int] = Counter()
         self.event_ids: defaultdict[str, set[str]] = defaultdict(set)
 

@@ -120,7 +120,7 @@ class _File(apsw.VFSFile):
         super().xTruncate(newsize)
         self._steps.append(Truncate(self._name, newsize))
 
-    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
+    def xSync(self, _flags: int) -> None:  # noqa: N802 - SQLite's name
         """Record a sync. It need not happen: the files under the recording lose no power."""
         self._steps.append(Sync(self._name))
 

@@ -1,7 +1,7 @@
 """A proxy that stands between two sides of a TCP connection, and does to it what networks do.
 
-Each answer gets a ``Fault``, chosen by whoever opens the proxy; most end the connection. What passed
-is written down, so that what each side made of it can be compared with what had happened.
+Each answer gets a ``Fault``, chosen by whoever opens the proxy; most end the connection. What
+passed is written down, so that what each side made of it can be compared with what had happened.
 """
 
 import asyncio
@@ -119,7 +119,6 @@ class FaultProxy:
             for task in (forth, back):
                 task.cancel()
             await asyncio.gather(forth, back, return_exceptions=True)
-
 
     async def _back(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: Passage

@@ -1,8 +1,8 @@
 """The service on a wall clock that a test sets: ``python -m tests.kit.skewed serve``.
 
-The file that ``TEST_CLOCK`` names holds how many seconds the clock is ahead. With ``TEST_ONE_CLOCK``
-the steady clock follows the wall clock, which it must not: what a test sees then is a service whose
-guard was removed.
+The file that ``TEST_CLOCK`` names holds how many seconds the clock is ahead. With
+``TEST_ONE_CLOCK`` the steady clock follows the wall clock, which it must not: what a test sees then
+is a service whose guard was removed.
 """
 
 import mmap
@@ -51,6 +51,5 @@ def a_clock(path: Path) -> Iterator[SetClock]:
 if __name__ == "__main__":
     with a_clock(Path(os.environ[FILE])) as clock:
         steady = clock if os.environ.get(ONE_CLOCK) else time.monotonic
-        skewed = partial(SystemClock, wall=clock, monotonic=steady)
-        app.SystemClock = skewed  # type: ignore[assignment, misc]  # the one that tests set
+        setattr(app, "SystemClock", partial(SystemClock, wall=clock, monotonic=steady))  # noqa: B010 - it is no name of app's own
         main()

@@ -43,8 +43,7 @@ def an_application(
 def a_service(folder: Path, uris: Sequence[str], **environment: str) -> Service:
     """Return a service that is to tell an application at each of *uris*, with quickly made keys."""
     applications = [
-        an_application(client_id, uri)
-        for client_id, uri in zip(APPLICATIONS, uris, strict=False)
+        an_application(client_id, uri) for client_id, uri in zip(APPLICATIONS, uris, strict=False)
     ]
     variables = {f"DISPATCHER_{name}": value for name, value in environment.items()}
     return Service(folder, applications, {**QUICK_KEYS, **variables})

@@ -82,7 +82,13 @@ class Turned:
 
 
 async def turn(
-    folder: Path, *, steps: Sequence[Step], sick_for: float, applications: int, guarded: bool = True
+    folder: Path,
+    *,
+    steps: Sequence[Step],
+    sick_for: float,
+    applications: int,
+    slow_seconds: float = SLOW_SECONDS,
+    guarded: bool = True,
 ) -> Turned:
     """Set the clock by *steps* while *applications* are sick, each with one logout to get."""
     async with AsyncExitStack() as stack:
@@ -91,7 +97,7 @@ async def turn(
         clock = stack.enter_context(a_clock(folder / "clock"))
         sink = stack.enter_context(a_sink(folder, applications=applications, unavailable=1.0))
         slow = stack.enter_context(a_sink(slow_folder, applications=1))
-        latency = Fault(Harm.LATENCY, seconds=SLOW_SECONDS)
+        latency = Fault(Harm.LATENCY, seconds=slow_seconds)
         proxy = await stack.enter_async_context(FaultProxy(slow.ports[0], lambda: latency))
         service = stack.enter_context(_service(folder, [*sink.ports, proxy.port], guarded))
         await run_sync(service.start, *LAUNCHER)
@@ -174,9 +180,7 @@ def run(seed: int) -> Finding:
     """Try it at full load; what is left to chance is the service's own jitter."""
     del seed
     with TemporaryDirectory() as folder:
-        turned = anyio.run(
-            lambda: turn(Path(folder), steps=STEPS, sick_for=12, applications=40)
-        )
+        turned = anyio.run(lambda: turn(Path(folder), steps=STEPS, sick_for=12, applications=40))
     attempts = sum(map(len, turned.gaps))
     slowest = max(turned.alerted_after)
     return Finding(

@@ -76,24 +76,26 @@ def watched(measure: Callable[[], int]) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _running(folder: Path, disk: SmallDisk, sick: float) -> Iterator[tuple[Service, SinkProcess]]:
+def _running(
+    folder: Path, disk: SmallDisk, sick: float, reserve: int = RESERVE
+) -> Iterator[tuple[Service, SinkProcess]]:
     with (
         a_sink(folder, applications=3, unavailable=sick) as sink,
         a_service(
             folder,
             uris_of(sink.ports),
             STORE=f"sqlite:///{disk.folder / 'dispatcher.db'}",
-            DISK_RESERVE=str(RESERVE),
+            DISK_RESERVE=str(reserve),
         ) as service,
     ):
         service.start()
         yield service, sink
 
 
-def fill(folder: Path, *, events: int) -> Filled:
+def fill(folder: Path, *, events: int, ballast: int = BALLAST) -> Filled:
     """Fill the disk with what is owed down to the reserve, heal the applications, make room."""
     with a_small_disk(DISK) as disk, _running(folder, disk, 1.0) as (service, sink):
-        disk.take(BALLAST)
+        disk.take(ballast)
         with (
             watched(lambda: disk.free) as free,
             a_producer(an_order(service, map(fat_event, range(events)), rate=400)) as producer,
@@ -108,6 +110,18 @@ def fill(folder: Path, *, events: int) -> Filled:
             accepted: list[str] = history_of(producer)["accepted"]
             until_nothing_waits(service)
         return _filled(service, sink, accepted, free, (refused, unready, recorded))
+
+
+def run_full(folder: Path, *, events: int) -> int:
+    """Do the same without a reserve; return how often the store met a disk that was full."""
+    with a_small_disk(DISK) as disk, _running(folder, disk, 1.0, reserve=0) as (service, _):
+        disk.take(DISK - RESERVE)
+        order = an_order(service, map(fat_event, range(events)), rate=400)
+        with a_producer(order) as producer:
+            until(lambda: disk.free == 0 or producer.poll() is not None)
+            until(lambda: bool(logged(service, "worker.failed")))
+            producer.kill()
+        return len(logged(service, "worker.failed"))
 
 
 def overfill(folder: Path, *, events: int) -> Filled:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from dispatcher.domain.deliveries import DeliveryState, Outcome, OutcomeKind, Unreachable, kind_of
 from dispatcher.domain.lanes import FLUSH_ENDS, LONGEST_HOLD, PARKS_AFTER, TOO_MANY_REQUESTS
+from dispatcher.domain.retry import SCHEDULE
 from tests.lab.simulation import CAP, SLOTS, Simulation, within
 from tests.lab.world import Record, by_subject
 
@@ -18,6 +19,9 @@ LATE = 12.0
 """How long after it came due an attempt is made, at most: its lane may be full of time-outs."""
 _FLUSH = FLUSH_ENDS.total_seconds()
 _LIFETIME = 120
+_JITTER = 1.2
+_EXACT = 1e-3
+"""The store counts in microseconds, and here time is a float."""
 _HOLD = LONGEST_HOLD.total_seconds()
 
 Spans = Sequence[tuple[float, float]]
@@ -27,6 +31,7 @@ def verdict(day: Simulation) -> list[str]:
     """Return everything that speaks against *day*."""
     rules = (
         nothing_is_lost,
+        waits_follow_the_schedule,
         nobody_is_told_unasked,
         tokens_are_fresh,
         caps_hold,
@@ -95,6 +100,17 @@ def nothing_overlaps(day: Simulation) -> Iterator[str]:
                 yield f"{told} was under way twice at {other.started}"
 
 
+def waits_follow_the_schedule(day: Simulation) -> Iterator[str]:
+    """Say which attempt in vain was put off for less than its schedule says, or for much more."""
+    for record in day.history.records:
+        if record.due is None or not isinstance(record.outcome, Unreachable):
+            continue
+        least = SCHEDULE[min(record.tries, len(SCHEDULE) - 1)].total_seconds()
+        wait = record.due - record.ended
+        if not least - _EXACT <= wait <= max(least, _HOLD) * _JITTER + _EXACT:
+            yield f"{record.delivery} was put off for {wait:.3f} s after {record.tries} tries"
+
+
 def attempts_keep_their_time(day: Simulation) -> Iterator[str]:
     """Say which attempt came before it was due, or long after, and its lane does not explain it."""
     closed = closed_lanes(day)
@@ -104,7 +120,7 @@ def attempts_keep_their_time(day: Simulation) -> Iterator[str]:
                 continue
             lane = closed[one.client_id]
             excused = _meets((one.settled, other.started), [*lane, *day.history.troubled])
-            if other.started < one.due - 1e-3 and not _meets((one.settled, other.started), lane):
+            if other.started < one.due - _EXACT and not _meets((one.settled, other.started), lane):
                 yield f"{other.delivery} was due at {one.due}, and tried at {other.started}"
             if other.started > one.due + LATE and not excused:
                 yield f"{other.delivery} was due at {one.due}, and only tried at {other.started}"
@@ -150,30 +166,40 @@ def lanes_count_what_there_is(day: Simulation) -> Iterator[str]:
 def closed_lanes(day: Simulation) -> Mapping[str, list[tuple[float, float]]]:
     """Return when each lane was not open, or had just opened, by the answers that were settled."""
     closed: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    failures: Counter[str] = Counter()
-    trouble = _prolonged(day.history.troubled)
-    for record in day.history.records:
-        # A store that failed after its commit says that nothing was held, and knows better.
-        if record.outcome is None or not (record.held or within(record.settled, trouble)):
-            continue
-        spans, failed = closed[record.client_id], failures[record.client_id]
-        end = day.plan.length
-        match kind_of(record.outcome):
-            case OutcomeKind.UNREACHABLE if _asks_for_less(record.outcome):
-                spans.append((record.settled, record.settled + _HOLD + _FLUSH))
-                failed = 0
-            case OutcomeKind.UNREACHABLE:
-                failed += 1
-                if failed == PARKS_AFTER:
-                    spans.append((record.settled, end))
-            case OutcomeKind.ACKNOWLEDGED | OutcomeKind.REFUSED:
-                failed = 0
-        if failed == 0 and spans and spans[-1][1] == end:
-            spans[-1] = (spans[-1][0], record.settled + _FLUSH)
-        failures[record.client_id] = failed
+    for client_id in day.names:
+        closed[client_id] += _parked(day, client_id)
     for (paused, name), (resumed, _) in zip(*[iter(day.history.hands)] * 2, strict=True):
         closed[name].append((paused, resumed + _FLUSH))
     return closed
+
+
+def _parked(day: Simulation, client_id: str) -> Iterator[tuple[float, float]]:
+    failures, since = 0, None
+    for record in _written(day, client_id):
+        failed = kind_of(record.outcome) is OutcomeKind.UNREACHABLE if record.outcome else False
+        asked = record.outcome is not None and _asks_for_less(record.outcome)
+        if asked:
+            yield record.settled, record.settled + _HOLD + _FLUSH
+        if failed and not asked:
+            failures += 1
+            since = record.settled if failures == PARKS_AFTER else since
+            continue
+        if since is not None:
+            yield since, record.settled + _FLUSH
+        failures, since = 0, None
+    if since is not None:
+        yield since, day.plan.length
+
+
+def _written(day: Simulation, client_id: str) -> Iterator[Record]:
+    """Yield the attempts of an application that the store has, fault of ours aside."""
+    trouble = _prolonged(day.history.troubled)
+    for record in day.history.records:
+        ours = record.outcome is None or kind_of(record.outcome) is OutcomeKind.WITHHELD
+        # A store that failed after its commit says that nothing was held, and knows better.
+        kept = record.held or within(record.settled, trouble)
+        if record.client_id == client_id and kept and not ours:
+            yield record
 
 
 def _asks_for_less(outcome: Outcome) -> bool:
@@ -201,5 +227,3 @@ def _meets(span: tuple[float, float], others: Spans) -> bool:
 def _prolonged(spans: Spans) -> Spans:
     """Return *spans* with the time that a lost lease, or a retry of ours, takes after them."""
     return [(start, end + 60) for start, end in spans]
-
-

@@ -60,7 +60,7 @@ class Killed:
 
     @property
     def explained(self) -> bool:
-        """Whether what came twice is explained: by lost answers, and what a kill found in flight."""
+        """Whether lost answers, and what the kills found in flight, explain what came twice."""
         in_flight = len(self.load.killed_at) * IN_FLIGHT_PER_APPLICATION * len(ALGORITHMS)
         return self.kept.duplicates <= self.lost_replies + in_flight
 
@@ -174,9 +174,7 @@ def blind(folder: Path, *, seed: int) -> Books:
         a_sink(folder, applications=3, unavailable=1.0) as sink,
         a_service(folder, sink.ports) as service,
     ):
-        load = killed_under_load(
-            service, sink, events=300, kills=3, seed=seed, launcher=SABOTAGED
-        )
+        load = killed_under_load(service, sink, events=300, kills=3, seed=seed, launcher=SABOTAGED)
         service.kill()
         service.start()
         until_nothing_waits(service)

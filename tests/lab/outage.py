@@ -12,6 +12,7 @@ import anyio
 
 from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.domain.deliveries import DeliveryState, OutcomeKind
+from dispatcher.domain.events import LogoutEvent
 from dispatcher.domain.lanes import FLUSH_AT_FIRST, FLUSH_ENDS
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
@@ -25,7 +26,6 @@ from tests.lab.world import Chronicle, Health, History, Illness, Network, Post, 
 
 SICK, WELL = "sick", ("well0", "well1")
 SLOTS = 256
-BATCHES = 1000
 AT_ONCE = SLOTS // 4
 WAITED_FOR_SECONDS = 0.1
 _ROUNDING = 1e-3
@@ -103,11 +103,12 @@ class Outage:
 
     async def _gather(self, store: SqliteStore) -> None:
         """Owe the sick one its logouts, evenly over the time that it is away."""
-        each = self.parked // BATCHES
-        for batch in range(BATCHES):
+        batches = max(self.parked // 100, 50)
+        each = self.parked // batches
+        for batch in range(batches):
             numbers = range(batch * each, (batch + 1) * each)
             await store.accept([self._event(f"s{number}", SICK) for number in numbers])
-            await anyio.sleep(max(0.0, (batch + 1) * self.ends / BATCHES - now()))
+            await anyio.sleep(max(0.0, (batch + 1) * self.ends / batches - now()))
 
     async def _tell_the_well(self, store: SqliteStore) -> None:
         """Owe the others one now and then; every tenth of a second when the sick one is back."""
@@ -119,7 +120,7 @@ class Outage:
             await anyio.sleep(0.1 if now() >= self.ends else 60)
             number += 1
 
-    def _event(self, subject: str, *clients: str) -> object:
+    def _event(self, subject: str, *clients: str) -> LogoutEvent:
         return an_event(id=subject, sid=subject, clients=clients, received_at=self.clock.now())
 
     async def _drained(self, store: SqliteStore) -> None:

@@ -124,29 +124,29 @@ class Work:
 async def record(seed: int, *, weak: bool, threads: bool) -> list[Step]:
     """Let a store work, and return what it did to its disk; *threads* as it runs in the service."""
     dice = random.Random(seed)
-    with a_folder() as folder, recorded() as recorder, _set(transactions, "_CHECKPOINT_PAGES", PAGES):
-        with _set(store, "open_writer", _weak if weak else open_writer):
-            opened = await _opened(folder, inline=not threads)
-            for client_id in CLIENTS:
-                await opened.create_application(an_application(client_id))
-            work = Work(opened, recorder, dice)
-            async with anyio.create_task_group() as tasks:
-                for source in "abcdefgh" if threads else "a":
-                    tasks.start_soon(work.go_on, source, 12 if threads else 60)
-            steps = list(recorder.steps)
-            await opened.close()
+    with (
+        a_folder() as folder,
+        recorded() as recorder,
+        _set(transactions, "_CHECKPOINT_PAGES", PAGES),
+        _set(store, "open_writer", _weak if weak else open_writer),
+    ):
+        opened = await _opened(folder, inline=not threads)
+        for client_id in CLIENTS:
+            await opened.create_application(an_application(client_id))
+        work = Work(opened, recorder, dice)
+        async with anyio.create_task_group() as tasks:
+            for source in "abcdefgh" if threads else "a":
+                tasks.start_soon(work.go_on, source, 12 if threads else 60)
+        steps = list(recorder.steps)
+        await opened.close()
     return steps
 
 
 async def _opened(folder: Path, *, inline: bool = True) -> SqliteStore:
-    return await SqliteStore.open(
-        folder / "store.db", clock=FakeClock(), seal=SEAL, inline=inline
-    )
+    return await SqliteStore.open(folder / "store.db", clock=FakeClock(), seal=SEAL, inline=inline)
 
 
-async def cut(
-    steps: Sequence[Step], times: int, seed: int, *, into: Cuts | None = None
-) -> Cuts:
+async def cut(steps: Sequence[Step], times: int, seed: int, *, into: Cuts | None = None) -> Cuts:
     """Cut the power so many times, and look at what the store finds when it is opened again."""
     cuts, dice, disk = into or Cuts(), random.Random(seed), Disk()
     moments = Counter(dice.randrange(len(steps)) for _ in range(times))

@@ -34,9 +34,7 @@ T = TypeVar("T")
 HOUR = 3600.0
 SLOTS = 64
 CAP = 8
-KEPT = Retention(
-    settled=timedelta(days=30), failed=timedelta(days=90), sessions=timedelta(days=30)
-)
+KEPT = Retention(settled=timedelta(days=30), failed=timedelta(days=90), sessions=timedelta(days=30))
 SEAL = Seal([b"k" * 32])
 
 
@@ -286,7 +284,9 @@ class Simulation:
 
     async def _wall(self) -> None:
         """Set the wall clock at moments by chance, and right again in the end."""
-        moments = sorted(self.dice.uniform(0, self.plan.chaos_ends) for _ in range(self.plan.wall_steps))
+        moments = sorted(
+            self.dice.uniform(0, self.plan.chaos_ends) for _ in range(self.plan.wall_steps)
+        )
         for moment, seconds in zip(
             (*moments, self.plan.chaos_ends), (*self._steps(len(moments)), 0), strict=True
         ):
@@ -325,4 +325,3 @@ def simulate(plan: Plan) -> Simulation:
     """Live through the day of *plan*, from its seed alone."""
     with a_folder() as folder, patient():
         return virtually(Simulation(plan, folder).run, seed=plan.seed)
-

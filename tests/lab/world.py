@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
-from typing import assert_never
 
 import anyio
 import trio
@@ -42,6 +41,14 @@ class Illness(StrEnum):
     REFUSES = "answers 400"
     FORGETS = "loses replies"
     FLICKERS = "flickers"
+
+
+_ANSWERS = {Illness.FAILS: 503, Illness.WANTS_LESS: 429}
+_CAUSES = {
+    Illness.REFUSES_CONNECTIONS: Cause.CONNECT,
+    Illness.HANGS: Cause.TIMEOUT,
+    Illness.FORGETS: Cause.PROTOCOL,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ class Record:
     tries: int
     jti: str | None
     started: float
+    ended: float
     settled: float
     outcome: Outcome | None
     state: str
@@ -167,26 +175,14 @@ class Network:
         return self._ended(illness), illness in {None, Illness.FORGETS}
 
     def _ended(self, illness: Illness | None) -> Outcome:
-        wish = self._dice.choice([None, timedelta(seconds=self._dice.randint(1, 3600))])
-        match illness:
-            case None:
-                return Acknowledged(status=200)
-            case Illness.REFUSES_CONNECTIONS:
-                return Unreachable(cause=Cause.CONNECT)
-            case Illness.HANGS:
-                return Unreachable(cause=Cause.TIMEOUT)
-            case Illness.FORGETS:
-                return Unreachable(cause=Cause.PROTOCOL)
-            case Illness.FAILS:
-                return Unreachable(cause=Cause.STATUS, status=503, retry_after=wish)
-            case Illness.WANTS_LESS:
-                return Unreachable(cause=Cause.STATUS, status=429, retry_after=wish)
-            case Illness.REFUSES:
-                return Refused(status=400)
-            case Illness.FLICKERS:
-                raise AssertionError(illness)
-            case _:
-                assert_never(illness)
+        if illness is None:
+            return Acknowledged(status=200)
+        if illness is Illness.REFUSES:
+            return Refused(status=400)
+        if illness in _ANSWERS:
+            wish = self._dice.choice([None, timedelta(seconds=self._dice.randint(1, 3600))])
+            return Unreachable(cause=Cause.STATUS, status=_ANSWERS[illness], retry_after=wish)
+        return Unreachable(cause=_CAUSES[illness])
 
     def _write_down(
         self,
@@ -222,17 +218,25 @@ class Chronicle(RecordingTelemetry):
     def __init__(self, history: History) -> None:
         super().__init__()
         self._history = history
+        self._ended: dict[str | None, float] = {}
+
+    def attempted(self, settled: Settled) -> None:
+        """Note when an attempt was over; it may take a while to be written down."""
+        if settled.attempt is not None:
+            self._ended[settled.attempt.jti] = now()
 
     def settled(self, settled: Settled, *, held: bool) -> None:
         """Write one settlement down."""
         delivery, attempt, due = settled.delivery, settled.attempt, settled.settlement.due_at
+        ended = self._ended.get(attempt.jti if attempt else None, now())
         self._history.records.append(
             Record(
                 delivery=delivery.id,
                 client_id=str(delivery.client_id),
                 tries=delivery.tries,
                 jti=attempt.jti if attempt else None,
-                started=now() - (attempt.duration.total_seconds() if attempt else 0),
+                started=ended - (attempt.duration.total_seconds() if attempt else 0),
+                ended=ended,
                 settled=now(),
                 outcome=attempt.outcome if attempt else None,
                 state=settled.settlement.state,
