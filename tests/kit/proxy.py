@@ -14,7 +14,7 @@ from typing import Self
 
 CHUNK = 65536
 PATIENCE_SECONDS = 30.0
-"""No connection is held for longer."""
+"""No connection is held for longer, unless the proxy is told to be more patient."""
 
 
 class Harm(StrEnum):
@@ -48,13 +48,18 @@ class Passage:
     """What the client sent, and the server got."""
     back: bytearray = field(default_factory=bytearray)
     """What the server answered, and the client got."""
+    swallowed: bool = False
+    """Whether nothing passes any more, neither forth nor back."""
 
 
 class FaultProxy:
     """Listens on loopback while its ``async with`` lasts, and connects to *port* of loopback."""
 
-    def __init__(self, port: int, choose: Callable[[], Fault]) -> None:
+    def __init__(
+        self, port: int, choose: Callable[[], Fault], *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self.choose = choose
+        self._patience = patience_seconds
         self.passages: list[Passage] = []
         self._target = port
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +99,7 @@ class FaultProxy:
         passage = Passage()
         self.passages.append(passage)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(self._patience):
                 there = await asyncio.open_connection("127.0.0.1", self._target)
                 try:
                     await self._pass_on(passage, (reader, writer), there)
@@ -136,6 +141,7 @@ class FaultProxy:
                         await _say(writer, passage, data[position : position + 1])
                         await asyncio.sleep(fault.seconds)
                 case _:
+                    passage.swallowed = fault.harm is Harm.BLACK_HOLE
                     await _say(writer, passage, data[: fault.after])
                     return _struck(writer, fault.harm)
         return False
@@ -145,6 +151,8 @@ async def _forth(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: Passage
 ) -> None:
     while data := await reader.read(CHUNK):
+        if passage.swallowed:
+            continue
         passage.forth += data
         writer.write(data)
         await writer.drain()

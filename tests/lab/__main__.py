@@ -85,7 +85,7 @@ EXPERIMENTS: Sequence[Experiment] = (
     Experiment(
         name="model",
         test="the store against a model",
-        load="400 runs of 50 steps: accept, repeat, join, match, claim, settle, restart, ...",
+        load="300 runs of 40 steps: accept, repeat, join, match, claim, settle, restart, ...",
         must_hold="they agree on every event, delivery, lease, cap and count",
         run=machine.run,
     ),

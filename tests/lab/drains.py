@@ -184,7 +184,7 @@ def run(seed: int) -> Finding:
             f" {sorted({one.exit_code for one in drains})}, {missing} missing, {twice} twice;"
             " grace over, second SIGTERM, SIGKILL: exit"
             f" {[one.exit_code for _, one in forced]}, all delivered at the next start, first"
-            f" token {max(one.recovered_in for _, one in forced):.2f} s after it"
+            f" token {max(one.recovered_in for _, one in forced):.2f} s after it was ready"
         ),
         held=missing == twice == 0
         and all(one.during == (202, 503) and one.exit_code == 0 for one in drains)
