@@ -23,7 +23,7 @@ T = TypeVar("T")
 def virtually(work: Callable[[], Awaitable[T]], *, seed: int) -> T:
     """Run *work* in virtual time; what trio itself leaves to chance comes from *seed* too."""
     # trio shuffles what is ready to run, by dice of its own; so does Hypothesis make it repeatable.
-    scheduling._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    scheduling._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # for tests
     scheduling._run._r.seed(seed)
     options = {"clock": MockClock(autojump_threshold=0)}
     return anyio.run(work, backend="trio", backend_options=options)

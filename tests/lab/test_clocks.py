@@ -26,7 +26,12 @@ async def test_a_clock_that_is_set_brings_nothing_forward(tmp_path: Path) -> Non
 async def test_a_service_with_one_clock_is_seen_to_be_early(tmp_path: Path) -> None:
     """Where the steady clock follows the wall clock, retries come before their time."""
     turned = await turn(
-        tmp_path, steps=[Step(3600, 1)], sick_for=0, applications=10, slow_seconds=1, guarded=False
+        tmp_path,
+        steps=[Step(0, 2.5), Step(3600, 1)],
+        sick_for=3,
+        applications=10,
+        slow_seconds=1,
+        guarded=False,
     )
 
     assert turned.early > 0
