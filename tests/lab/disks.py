@@ -132,8 +132,9 @@ def overfill(folder: Path, *, events: int) -> Filled:
             until(lambda: sink.count() > 100)
             disk.take(DISK)
             full_until = time.monotonic() + FULL_FOR_SECONDS
-            refused = told(service, an_event("-more"))
-            unready = status_of(service, "/readyz")
+            # The disk is looked at once a second, and the log may have room of its own till then.
+            until(lambda: status_of(service, "/readyz") == 503)
+            refused, unready = told(service, an_event("-more")), status_of(service, "/readyz")
             until(lambda: time.monotonic() > full_until)
             disk.give_back()
             accepted: list[str] = history_of(producer)["accepted"]
