@@ -30,8 +30,8 @@ from anyio.to_thread import run_sync
 from tests.bench.figures import Figure, Unit, Yardstick, at_most, percentile
 from tests.bench.load import DELIVERED, FAN_OUT, an_event, produce
 from tests.bench.plan import Plan
-from tests.kit.bookkeeping import claims_of
 from tests.kit import dead_names, sick
+from tests.kit.bookkeeping import claims_of
 from tests.kit.processes import SinkProcess, a_sink
 from tests.kit.registration import a_client
 from tests.kit.rp_server import RpServer, Script, answers, hangs, then_drips

@@ -100,18 +100,24 @@ class Produced:
     seconds: float
 
 
-def produce(
-    service: Service, bodies: Sequence[str], *, connections: int = PRODUCERS, rate: int = 0
-) -> Produced:
-    """Send *bodies* to *service* from another process, at most *rate* in a second (0: at will)."""
-    order = {
+def order_for(
+    service: Service, bodies: Sequence[str], *, connections: int = PRODUCERS, rate: float = 0
+) -> dict[str, object]:
+    """Return a producer's order to send *bodies* to *service*."""
+    return {
         "url": service.webhook_url,
         "secret": service.secret,
         "connections": connections,
         "rate": rate,
         "bodies": bodies,
     }
-    with a_producer(order) as producer:
+
+
+def produce(
+    service: Service, bodies: Sequence[str], *, connections: int = PRODUCERS, rate: int = 0
+) -> Produced:
+    """Send *bodies* to *service* from another process, at most *rate* in a second (0: at will)."""
+    with a_producer(order_for(service, bodies, connections=connections, rate=rate)) as producer:
         history = history_of(producer)
     return Produced(
         accepted=history["accepted"],

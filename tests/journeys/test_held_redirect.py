@@ -12,9 +12,9 @@ import pytest
 from anyio import to_thread
 from standardwebhooks.webhooks import Webhook
 
-from tests.journeys.test_drain import a_service, an_event, until
 from tests.kit.rp_server import Peer, RpServer, answers, hangs
 from tests.kit.service import Service
+from tests.kit.steps import a_service, an_event, until
 
 
 @pytest.fixture

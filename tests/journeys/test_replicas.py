@@ -12,11 +12,12 @@ import httpx2
 import pytest
 
 from tests.kit.bookkeeping import books
-from tests.journeys.test_kill import ALGORITHMS, a_service, an_order, until_nothing_waits
 from tests.kit.folders import a_folder
 from tests.kit.postgres import Server
 from tests.kit.processes import SinkProcess, a_producer, a_sink, history_of
 from tests.kit.service import ROOT, Service, free_port
+from tests.kit.steps import an_event, an_order, until_nothing_waits
+from tests.lab.kills import ALGORITHMS, EVENTS_PER_SECOND, a_service
 
 
 @pytest.fixture
@@ -73,8 +74,9 @@ def test_a_killed_replica_is_made_up_for(url: str, tmp_path: Path) -> None:
         a_sink(tmp_path, applications=3, lost=0.02) as sink,
         replicas(url, sink, tmp_path) as (api, killed, worker),
     ):
+        order = an_order(api, map(an_event, range(400)), rate=EVENTS_PER_SECOND)
         no_webhooks = httpx2.post(killed.webhook_url).status_code
-        with a_producer(an_order(api, 400)) as producer:
+        with a_producer(order) as producer:
             time.sleep(1)  # the load goes on meanwhile
             killed.kill()
             accepted = history_of(producer)["accepted"]

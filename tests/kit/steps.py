@@ -11,6 +11,7 @@ import httpx2
 from standardwebhooks.webhooks import Webhook
 
 from tests.kit.processes import a_producer, history_of
+from tests.kit.registration import a_client
 from tests.kit.service import Service
 
 APPLICATIONS = ("crm", "shop", "wiki")
@@ -24,26 +25,11 @@ def uris_of(ports: Iterable[int]) -> list[str]:
     return [f"http://127.0.0.1:{port}/logout" for port in ports]
 
 
-def an_application(
-    client_id: str, uri: str, *, algorithm: str = "ES256", **delivery: object
-) -> dict[str, object]:
-    """Return an application that is told of everything; *delivery* is its ``logout_delivery``."""
-    return {
-        "client_id": client_id,
-        "name": client_id,
-        "jwt_configuration": {"alg": algorithm},
-        "oidc_logout": {
-            "backchannel_logout_urls": [uri],
-            "backchannel_logout_initiators": {"mode": "all"},
-        },
-        "logout_delivery": delivery,
-    }
-
-
 def a_service(folder: Path, uris: Sequence[str], **environment: str) -> Service:
     """Return a service that is to tell an application at each of *uris*, with quickly made keys."""
     applications = [
-        an_application(client_id, uri) for client_id, uri in zip(APPLICATIONS, uris, strict=False)
+        a_client(client_id, uri, algorithm="ES256")
+        for client_id, uri in zip(APPLICATIONS, uris, strict=False)
     ]
     variables = {f"DISPATCHER_{name}": value for name, value in environment.items()}
     return Service(folder, applications, {**QUICK_KEYS, **variables})

@@ -16,11 +16,11 @@ from anyio.to_thread import run_sync
 from dispatcher.domain.retry import SCHEDULE
 from tests.kit.processes import Received, SinkProcess, a_sink
 from tests.kit.proxy import Fault, FaultProxy, Harm
+from tests.kit.registration import a_client
 from tests.kit.service import Service
 from tests.kit.skewed import FILE, ONE_CLOCK, SetClock, a_clock
 from tests.kit.steps import (
     QUICK_KEYS,
-    an_application,
     an_event,
     logged,
     told,
@@ -119,7 +119,8 @@ async def turn(
 def _service(folder: Path, ports: Sequence[int], guarded: bool) -> Service:  # noqa: FBT001 - ours
     names = [f"app{number}" for number in range(len(ports) - 1)] + [SLOW]
     applications = [
-        an_application(name, uri) for name, uri in zip(names, uris_of(ports), strict=True)
+        a_client(name, uri, algorithm="ES256")
+        for name, uri in zip(names, uris_of(ports), strict=True)
     ]
     environment = {
         **QUICK_KEYS,

@@ -15,9 +15,9 @@ from joserfc.jwk import KeySet
 
 from tests.kit.bookkeeping import Books, books, claims_of, unsound
 from tests.kit.processes import Received, SinkProcess, a_producer, a_sink, history_of
+from tests.kit.registration import a_client
 from tests.kit.service import Service
 from tests.kit.steps import (
-    an_application,
     an_event,
     an_order,
     logged,
@@ -92,7 +92,7 @@ class Killed:
 def a_service(folder: Path, ports: Sequence[int]) -> Service:
     """Return a service that is to tell three applications, each by an algorithm of its own."""
     applications = [
-        an_application(client_id, uri, algorithm=algorithm)
+        a_client(client_id, uri, algorithm=algorithm)
         for (client_id, algorithm), uri in zip(ALGORITHMS.items(), uris_of(ports), strict=True)
     ]
     return Service(folder, applications)

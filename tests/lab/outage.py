@@ -16,6 +16,7 @@ from dispatcher.domain.events import LogoutEvent
 from dispatcher.domain.lanes import FLUSH_AT_FIRST, FLUSH_ENDS
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
+from dispatcher.pipeline.waiting import Waiting
 from dispatcher.pipeline.workers import Workers
 from tests.kit.builders import an_application, an_event
 from tests.kit.folders import a_folder
@@ -92,6 +93,7 @@ class Outage:
             queue=store,
             deliver=deliver,
             upkeep=Upkeep(queue=store, ledger=store, telemetry=self.telemetry, retention=KEPT),
+            waiting=Waiting(ledger=store),
             telemetry=self.telemetry,
             clock=self.clock,
             max_in_flight=SLOTS,

@@ -22,6 +22,7 @@ from dispatcher.domain.ledger import DeliveryFilter, DeliveryRecord
 from dispatcher.pipeline import upkeep, workers
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
+from dispatcher.pipeline.waiting import Waiting
 from dispatcher.pipeline.workers import Workers
 from dispatcher.ports import Retention
 from keys import Seal
@@ -235,6 +236,7 @@ class Simulation:
             queue=queue,
             deliver=deliver,
             upkeep=Upkeep(queue=queue, ledger=store, telemetry=self.telemetry, retention=KEPT),
+            waiting=Waiting(ledger=store),
             telemetry=self.telemetry,
             clock=self.clock,
             max_in_flight=SLOTS,

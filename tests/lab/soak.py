@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from tests.bench.pipeline import a_service, events, order_for, until_settled
+from tests.bench.load import FAN_OUT, a_service, events, order_for, produce, until_delivered
 from tests.kit.processes import a_producer, history_of
 from tests.kit.service import Service
 
-FAN_OUT = 5
 SHARE = 0.7
 MEASURED_WITH = 3000
 MEBI = 1 << 20
@@ -72,9 +71,8 @@ class Soaked:
 def capacity(service: Service) -> float:
     """Return how many events a second the service takes in and delivers, end to end."""
     started = time.monotonic()
-    with a_producer(order_for(service, events(MEASURED_WITH))) as producer:
-        history_of(producer)
-    until_settled(service, MEASURED_WITH * FAN_OUT)
+    produce(service, events(MEASURED_WITH))
+    until_delivered(service, MEASURED_WITH * FAN_OUT)
     return MEASURED_WITH / (time.monotonic() - started)
 
 
@@ -85,7 +83,7 @@ def soak(minutes: float) -> Soaked:
         rate = SHARE * capacity(service)
         bodies = events(int(rate * seconds), start=MEASURED_WITH)
         started = time.monotonic()
-        with a_producer(order_for(service, bodies) | {"rate": rate}) as producer:
+        with a_producer(order_for(service, bodies, rate=rate)) as producer:
             samples = _sampled(service, started, seconds)
             accepted = len(history_of(producer)["accepted"])
         exit_code = service.stop()

@@ -8,10 +8,9 @@ import anyio
 import pytest
 
 from dispatcher.adapters.sqlite import claims
-from dispatcher.adapters.sqlite.hint import Hint
-from dispatcher.adapters.sqlite.transactions import Stir
 from dispatcher.domain.retry import RetryPolicy
 from dispatcher.pipeline.upkeep import Upkeep
+from dispatcher.stored.hint import Hint, Stir
 from tests.kit.folders import a_folder
 from tests.kit.virtual import virtually
 from tests.lab.days import SHORT

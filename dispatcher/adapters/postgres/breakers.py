@@ -31,6 +31,12 @@ UPDATE delivery SET due_at = created_at
 WHERE client_id = ANY($1::text[]) AND state = 'pending' AND due_at > $2
     AND (refusals = 0 OR due_at > $2::bigint + $3::bigint)
 """
+_TAKE_THEIR_PLACE = """
+UPDATE delivery SET due_at = created_at
+WHERE client_id = ANY($1::text[]) AND state = 'pending' AND tries > 0
+    AND due_at > created_at AND due_at <= $2
+"""
+"""What came due while the lane was closed is as old as it is, not as young as its last attempt."""
 
 
 async def write_breakers(tx: Transaction, lanes: Mapping[str, Lane]) -> None:
@@ -81,6 +87,7 @@ async def _change(tx: Transaction, before: Mapping[str, Lane], after: Mapping[st
     """Write down which lanes are another way than *before*; say whether there are any."""
     if hastened := opened(before, after):
         await tx.write(_HASTEN, hastened, tx.now, SECOND_CHANCE)
+        await tx.write(_TAKE_THEIR_PLACE, hastened, tx.now)
     others = changed(before, after)
     await write_breakers(tx, others)
     return bool(others)

@@ -126,6 +126,7 @@ CREATE TABLE delivery (
 CREATE UNIQUE INDEX delivery_once ON delivery (event, client_id, uri, coalesce(sid, ''));
 CREATE INDEX delivery_due ON delivery (client_id, due_at) WHERE state = 'pending';
 CREATE INDEX delivery_fresh ON delivery (client_id, due_at) WHERE state = 'pending' AND tries = 0;
+CREATE INDEX delivery_tried ON delivery (client_id) WHERE state = 'pending' AND tries > 0;
 CREATE INDEX delivery_leased ON delivery (lease_until) WHERE state = 'in_flight';
 CREATE INDEX delivery_untold ON delivery (client_id, number) WHERE settled_at IS NULL;
 CREATE INDEX delivery_user_wide ON delivery (client_id, sub, uri)
