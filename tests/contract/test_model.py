@@ -5,17 +5,18 @@ from collections.abc import Iterator
 import pytest
 
 from dispatcher.adapters.sqlite import breakers, settlements
+from tests.contract.conftest import furnishing
 from tests.contract.stores import STORES
 from tests.lab.machine import EVERYTHING, StoreMachine, examine, machine_of
 
 
 @pytest.mark.parametrize("kind", list(STORES))
-def test_a_store_agrees_with_its_model(kind: str) -> None:
+def test_a_store_agrees_with_its_model(kind: str, request: pytest.FixtureRequest) -> None:
     """Accepted events stay, fences and caps hold, deliveries are unique, lanes count what is there.
 
     Through repeats, late joins, lost leases, restarts, pauses, retention and wrong clocks.
     """
-    examine(kind, examples=20, steps=40, seed=1)
+    examine(kind, examples=20, steps=40, seed=1, furnish=furnishing(kind, request))
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import pytest
@@ -27,7 +28,7 @@ from dispatcher.domain.matching import match
 from dispatcher.ports import Settled
 from keys import Seal
 from tests.contract.steps import LEASE
-from tests.contract.stores import STORES, Opener, Store
+from tests.contract.stores import POSTGRES, STORES, Opener, Store
 from tests.kit.builders import (
     a_join,
     acknowledged,
@@ -68,16 +69,24 @@ BECOMES: dict[str, Become] = {
 }
 
 
+Furnish = Callable[[Path], AbstractContextManager[object]]
+"""Puts into a folder what a store needs to be opened there, and takes it away in the end."""
+
+
 class StoreMachine(RuleBasedStateMachine):
     """A store and its model."""
 
     opener: ClassVar[Opener]
+    furnish: ClassVar[Furnish]
+    shared: ClassVar[bool]
+    """Whether others may have the store as well: leases outlive the process then."""
 
     def __init__(self) -> None:
         super().__init__()
         self._at_the_end = ExitStack()
         self._runner = self._at_the_end.enter_context(asyncio.Runner())
         self._folder = self._at_the_end.enter_context(a_folder())
+        self._at_the_end.enter_context(type(self).furnish(self._folder))
         self.clock, self.model = FakeClock(), Model(CAPS)
         self.lent: list[tuple[Key, Delivery]] = []
         self.sent: dict[str, tuple[LogoutEvent, EventId]] = {}
@@ -238,10 +247,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """End the process and start it again: whoever held a lease is gone."""
+        """End the process and start it again: whoever held a lease is gone, if it was alone."""
         self._do(self.store.close())
         self.store = self._do(self._open())
-        self.model.restart(self.clock.steady())
+        if not type(self).shared:
+            self.model.restart(self.clock.steady())
 
     @rule()
     def prune(self) -> None:
@@ -299,19 +309,32 @@ async def _deliveries(store: Store) -> list[DeliveryRecord]:
     return found
 
 
-def machine_of(kind: str) -> type[StoreMachine]:
+def machine_of(kind: str, furnish: Furnish = nullcontext) -> type[StoreMachine]:
     """Return the machine for one kind of store."""
-    return type("StoreMachine", (StoreMachine,), {"opener": staticmethod(STORES[kind])})
+    particulars = {
+        "opener": staticmethod(STORES[kind]),
+        "furnish": staticmethod(furnish),
+        "shared": kind == POSTGRES,
+    }
+    return type("StoreMachine", (StoreMachine,), particulars)
 
 
-def examine(kind: str, *, examples: int, steps: int, seed: int, explain: bool = True) -> None:
+def examine(
+    kind: str,
+    *,
+    examples: int,
+    steps: int,
+    seed: int,
+    explain: bool = True,
+    furnish: Furnish = nullcontext,
+) -> None:
     """Let the machine run so often, so long, from *seed*; what it finds is shortened to *explain*.
 
     Raises what the store raised, or AssertionError where the two do not agree.
     """
     explaining = [Phase.generate, Phase.shrink] if explain else [Phase.generate]
     run_state_machine_as_test(
-        hypothesis_seed(seed)(machine_of(kind)),
+        hypothesis_seed(seed)(machine_of(kind, furnish)),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
