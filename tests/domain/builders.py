@@ -117,7 +117,13 @@ def a_delivery(**changes: Any) -> Delivery:
 
 def json_values(*, most: int = 8) -> st.SearchStrategy[Any]:
     """Make any JSON value."""
-    scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+    scalars = (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text()
+    )
     return st.recursive(
         scalars,
         lambda inner: (
