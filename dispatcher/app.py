@@ -206,7 +206,25 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
         known_initiators=settings.known_initiators,
         is_source=lambda name: name in store.sources,
     )
-    doors = Doors(
+    doors = _doors(rooms, telemetry, state)
+    return House(
+        settings=settings,
+        clock=rooms.clock,
+        store=store,
+        signer=rooms.signer,
+        telemetry=telemetry,
+        workers=_workers(rooms, telemetry, doors.waiting),
+        app=build(doors, management=settings.management_listen is None),
+        management_app=build_management(doors),
+        state=state,
+        declared=declared,
+        warnings=warnings,
+    )
+
+
+def _doors(rooms: _Rooms, telemetry: Telemetry, state: ServiceState) -> Doors:
+    settings, store = rooms.settings, rooms.store
+    return Doors(
         queue=store,
         registry=store,
         sessions=store,
@@ -225,19 +243,7 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
         metrics=telemetry.exposition,
         readiness=state.readiness,
         check_application=lambda application: check_application(application, rooms.policy),
-    )
-    return House(
-        settings=settings,
-        clock=rooms.clock,
-        store=store,
-        signer=rooms.signer,
-        telemetry=telemetry,
-        workers=_workers(rooms, telemetry, doors.waiting),
-        app=build(doors, management=settings.management_listen is None),
-        management_app=build_management(doors),
-        state=state,
-        declared=declared,
-        warnings=warnings,
+        check_source=faults_of_source,
     )
 
 
@@ -313,7 +319,11 @@ def _declared(settings: Settings, policy: EgressPolicy, algorithms: Sequence[str
         for application in declared.applications
         for fault in check_application(application, policy)
     ]
-    faults += [fault for source in declared.sources for fault in faults_of_source(source)]
+    faults += [
+        Fault(f"sources.{source.name}.{fault.field}", fault.message)
+        for source in declared.sources
+        for fault in faults_of_source(source)
+    ]
     if faults:
         raise InvalidSettings([Fault(f"{settings.config}: {f.field}", f.message) for f in faults])
     return declared

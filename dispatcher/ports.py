@@ -170,6 +170,9 @@ class Registry(Protocol):
     async def put_source(self, source: Source) -> None:
         """Create or replace *source*; its secrets are sealed."""
 
+    async def delete_source(self, name: SourceName) -> None:
+        """Forget a source: nothing that it sends is accepted any more. Unknown is no error."""
+
     async def put_management_client(self, client: ManagementClient) -> None:
         """Create or replace *client*; where its scopes are others, its access tokens are forgotten.
 

@@ -188,5 +188,5 @@ def faults_of_source(source: Source) -> list[Fault]:
         try:
             parse_secret(secret)
         except KeysError as error:
-            faults.append(Fault(f"sources.{source.name}.secret", str(error)))
+            faults.append(Fault("secret", str(error)))
     return faults

@@ -164,7 +164,11 @@ _SOURCE_MEMBERS = frozenset(
 
 
 def source_from(
-    document: Mapping[str, object], *, path: str = "", allow_http: bool = False
+    document: Mapping[str, object],
+    *,
+    path: str = "",
+    allow_http: bool = False,
+    managed_by: ManagedBy = ManagedBy.FILE,
 ) -> Source:
     """Read a source's record; raise InvalidSettings with every fault, secrets never quoted.
 
@@ -186,12 +190,30 @@ def source_from(
         issuer=_issuer(root, allow_http=allow_http) if kind is SourceFormat.SET else None,
         audience=root.choice("audience", Audience, [*Audience]) or Audience.SESSION,
         initiators=_initiators(root),
+        managed_by=managed_by,
     )
     if kind is not None or "format" not in root:
         _check_proof(root, source.format, secrets)
     if faults:
         raise InvalidSettings(faults)
     return source
+
+
+def document_of(source: Source) -> dict[str, object]:
+    """Return the record that ``source_from`` reads as *source*, its secrets among it."""
+    document: dict[str, object] = {
+        "name": source.name,
+        "format": source.format.value,
+        "audience": source.audience.value,
+    }
+    for name in SECRET_MEMBERS:
+        if held := getattr(source, f"{name}s"):
+            document[f"{name}s"] = [*held]
+    if source.initiators is not None:
+        document["initiators"] = sorted(source.initiators)
+    if source.issuer is not None:
+        document |= {name: getattr(source.issuer, name) for name in _ISSUER_MEMBERS}
+    return document
 
 
 def _is_name(text: str) -> bool:

@@ -34,3 +34,8 @@ class Books:
     def with_source(self, source: Source) -> "Books":
         """Return the books with *source* added or replaced."""
         return replace(self, sources=MappingProxyType({**self.sources, source.name: source}))
+
+    def without_source(self, name: SourceName) -> "Books":
+        """Return the books without the source *name*."""
+        others = {known: source for known, source in self.sources.items() if known != name}
+        return replace(self, sources=MappingProxyType(others))

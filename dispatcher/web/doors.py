@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from dispatcher.domain.applications import Application, RegistrationRules
 from dispatcher.domain.errors import Fault
 from dispatcher.domain.events import KNOWN_INITIATORS
+from dispatcher.domain.sources import Source
 from dispatcher.pipeline.waiting import Waiting
 from dispatcher.ports import (
     Clock,
@@ -28,7 +29,7 @@ def _nothing_else() -> Mapping[str, str | None]:
     return {}
 
 
-def _no_fault(_: Application) -> Sequence[Fault]:
+def _no_fault(_: object) -> Sequence[Fault]:
     return ()
 
 
@@ -38,7 +39,8 @@ class Doors:
 
     ``rules`` are those for what is written over the API. ``metrics`` returns a body and its media
     type; ``readiness`` further checks by name (None where nothing is wrong); ``check_application``
-    what is wrong with an application's addresses and certificates, beyond its form.
+    what is wrong with an application's addresses and certificates, beyond its form, and
+    ``check_source`` with a source's secrets.
     """
 
     queue: Queue
@@ -59,3 +61,4 @@ class Doors:
     metrics: Callable[[], tuple[bytes, str]] = _no_metrics
     readiness: Callable[[], Mapping[str, str | None]] = _nothing_else
     check_application: Callable[[Application], Sequence[Fault]] = _no_fault
+    check_source: Callable[[Source], Sequence[Fault]] = _no_fault

@@ -25,6 +25,7 @@ from dispatcher.web.oauth import OAuth, OAuthError, render_oauth_error
 from dispatcher.web.problems import MethodNotAllowed, is_internal, render
 from dispatcher.web.retries import Retries
 from dispatcher.web.sessions import SessionViews
+from dispatcher.web.sources import Sources
 
 
 def build(doors: Doors, *, management: bool = True) -> Starlette:
@@ -40,7 +41,13 @@ def build_management(doors: Doors) -> Starlette:
 
 def _service(doors: Doors) -> list[BaseRoute]:
     may = ApiGate(registry=doors.registry, verifier=doors.verifier)
-    return [*_open(doors), *_clients(doors, may), *_records(doors, may), *_hands(doors, may)]
+    return [
+        *_open(doors),
+        *_clients(doors, may),
+        *_sources(doors, may),
+        *_records(doors, may),
+        *_hands(doors, may),
+    ]
 
 
 def _open(doors: Doors) -> list[BaseRoute]:
@@ -76,6 +83,24 @@ def _clients(doors: Doors, may: ApiGate) -> list[BaseRoute]:
         at(
             "/api/v2/clients/{client_id:segment}/rotate-secret",
             POST=may(Scope.UPDATE_CLIENTS, clients.rotate_secret),
+        ),
+    ]
+
+
+def _sources(doors: Doors, may: ApiGate) -> list[BaseRoute]:
+    """Return who may send events."""
+    sources = Sources(doors)
+    return [
+        at(
+            "/api/v2/sources",
+            GET=may(Scope.READ_SOURCES, sources.page),
+            POST=may(Scope.UPDATE_SOURCES, sources.create),
+        ),
+        at(
+            "/api/v2/sources/{name:segment}",
+            GET=may(Scope.READ_SOURCES, sources.show),
+            PATCH=may(Scope.UPDATE_SOURCES, sources.update),
+            DELETE=may(Scope.UPDATE_SOURCES, sources.delete),
         ),
     ]
 

@@ -432,7 +432,7 @@ def test_a_faulty_secret_is_told_by_its_source(secret: str, message: str) -> Non
     """A webhook secret that is none is a fault of its source, for each one."""
     faults = faults_of_source(a_source(SECRET, secret, secret))
 
-    assert [str(fault) for fault in faults] == [f"sources.idp.secret: {message}"] * 2
+    assert [str(fault) for fault in faults] == [f"secret: {message}"] * 2
 
 
 @given(st.text(min_size=8) | st.text(min_size=8).map("whsec_".__add__))

@@ -416,3 +416,17 @@ async def test_where_none_is_named_none_is_kept(store: Store) -> None:
 
     assert list(await store.keep_management_clients(())) == [ClientId("ops")]
     assert await store.management_client(ClientId("ops")) is None
+
+
+async def test_a_source_that_is_deleted_is_forgotten(store: Store, reopen: Reopen) -> None:
+    """What is deleted does not come back with the next start; an unknown name is no error."""
+    source = Source(name=SourceName("hr"), secrets=("whsec_x",))
+    await store.put_source(source)
+    await store.delete_source(SourceName("hr"))
+    await store.delete_source(SourceName("nobody"))
+    gone = "hr" not in store.sources
+
+    again = await reopen()
+
+    assert gone
+    assert "hr" not in again.sources

@@ -14,7 +14,7 @@ import httpx2
 
 from dispatcher.adapters.key_sets import HttpKeySets
 from dispatcher.adapters.sqlite import SqliteStore
-from dispatcher.adapters.vault import VaultSigner, VaultVerifier
+from dispatcher.adapters.vault import VaultSigner, VaultVerifier, faults_of_source
 from dispatcher.domain.events import ClientId, SourceName
 from dispatcher.domain.matching import match
 from dispatcher.domain.sources import Access, ManagementClient, Scope, Source, SourceFormat
@@ -185,6 +185,7 @@ async def opened(path: Path, seal: Seal, key: SigningKey) -> AsyncIterator[Face]
         health=store,
         keys=VaultSigner(vault),
         verifier=VaultVerifier(clock, HttpKeySets(user_agent="tests")),
+        check_source=faults_of_source,
         telemetry=telemetry,
         clock=clock,
         waiting=Waiting(ledger=store),

@@ -115,6 +115,7 @@ def test_what_is_asked_is_described_as_it_is_read() -> None:
     assert query_of("/api/v2/events") == ledger._EVENT_FILTERS
     assert query_of("/api/v2/deliveries") == ledger._DELIVERY_FILTERS
     assert query_of("/api/v2/lanes") == {"from", "take"}
+    assert query_of("/api/v2/sources") == {"from", "take"}
     assert query_of("/api/v2/users/{sub}/sessions") == {"from", "take"}
 
 

@@ -106,6 +106,10 @@ class PostgresRegistry(Door):
         """Create or replace *source*; its secrets are sealed."""
         await self._run(lambda tx: _put_source(tx, source, self._engine.seal))
 
+    async def delete_source(self, name: SourceName) -> None:
+        """Forget a source; an unknown one is no error."""
+        await self._run(lambda tx: _delete_source(tx, name))
+
     async def put_management_client(self, client: ManagementClient) -> None:
         """Create or replace *client*; where its scopes are others, its access tokens are forgotten.
 
@@ -187,6 +191,12 @@ async def _delete_application(tx: Transaction, client_id: ClientId) -> None:
     await tx.write("DELETE FROM application WHERE client_id = $1", client_id)
     await forget(tx, client_id)
     tx.books = tx.books.without_application(client_id)
+
+
+async def _delete_source(tx: Transaction, name: SourceName) -> None:
+    await tx.change_registry()
+    await tx.write("DELETE FROM source WHERE name = $1", name)
+    tx.books = tx.books.without_source(name)
 
 
 async def _put_source(tx: Transaction, source: Source, seal: Seal) -> None:

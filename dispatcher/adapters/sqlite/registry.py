@@ -91,6 +91,10 @@ class SqliteRegistry(Door):
         """Create or replace *source*; its secrets are sealed."""
         await self._run(lambda tx: _put_source(tx, source, self._engine.seal))
 
+    async def delete_source(self, name: SourceName) -> None:
+        """Forget a source; an unknown one is no error."""
+        await self._run(lambda tx: _delete_source(tx, name))
+
     async def put_management_client(self, client: ManagementClient) -> None:
         """Create or replace *client*; where its scopes are others, its access tokens are forgotten.
 
@@ -167,6 +171,11 @@ def _delete_application(tx: Transaction, client_id: ClientId) -> None:
     tx.write("DELETE FROM application WHERE client_id = ?", client_id)
     forget(tx, client_id)
     tx.books = tx.books.without_application(client_id)
+
+
+def _delete_source(tx: Transaction, name: SourceName) -> None:
+    tx.write("DELETE FROM source WHERE name = ?", name)
+    tx.books = tx.books.without_source(name)
 
 
 def _put_source(tx: Transaction, source: Source, seal: Seal) -> None:

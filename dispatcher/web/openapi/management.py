@@ -27,6 +27,7 @@ from dispatcher.web.openapi.shapes import (
     record,
     ref,
 )
+from dispatcher.web.openapi.sources import SOURCES
 
 _CLIENT = in_path("client_id")
 _DELIVERY = in_path("delivery_id")
@@ -236,4 +237,9 @@ _HANDS: Mapping[str, Mapping[str, Operation]] = {
     },
 }
 
-PATHS: Mapping[str, Mapping[str, Operation]] = {**_CLIENTS, **_RECORDS, **_HANDS}
+PATHS: Mapping[str, Mapping[str, Operation]] = {
+    **_CLIENTS,
+    **SOURCES,
+    **_RECORDS,
+    **_HANDS,
+}

@@ -6,6 +6,7 @@ from dispatcher.domain.applications import ManagedBy, Mode, Subject, TokenType
 from dispatcher.domain.deliveries import DeliveryState, OutcomeKind, Reason
 from dispatcher.domain.events import Audience, EventState, UnmatchedReason
 from dispatcher.domain.lanes import LaneState
+from dispatcher.domain.sources import SECRET_MEMBERS, SourceFormat
 from dispatcher.web.openapi.shapes import (
     COUNT,
     FLAG,
@@ -167,6 +168,31 @@ _LANE = record(
     oldest_pending_at=or_null(MOMENT),
     next_probe_at=or_null(MOMENT),
 )
+_SOURCE: Mapping[str, Schema] = {
+    "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"},
+    "format": one_of(SourceFormat),
+    "audience": one_of(Audience),
+    "initiators": array(INITIATOR),
+}
+_ISSUER: Mapping[str, Schema] = {"issuer": TEXT, "expected_aud": TEXT}
+_PROOFS: Mapping[str, Schema] = {
+    **dict.fromkeys(SECRET_MEMBERS, TEXT),
+    **{f"{name}s": array(TEXT) for name in SECRET_MEMBERS},
+}
+_SOURCE_WRITTEN = {
+    name: or_null(schema) for name, schema in {**_SOURCE, **_ISSUER, **_PROOFS}.items()
+}
+_SOURCE_SHOWN: Mapping[str, Schema] = {
+    **_SOURCE,
+    **_ISSUER,
+    "jwks_uri": TEXT,
+    "proofs": {
+        "description": "How many secrets of each kind it has; none is ever shown.",
+        **partial(**dict.fromkeys(SECRET_MEMBERS, COUNT)),
+    },
+    "managed_by": one_of(ManagedBy),
+}
+_OPTIONAL = ("initiators", *_ISSUER, "jwks_uri")
 _FAULTS = array(record(field=TEXT, message=TEXT))
 
 SCHEMAS: Mapping[str, Schema] = {
@@ -217,6 +243,14 @@ SCHEMAS: Mapping[str, Schema] = {
     "Retried": record(["refused"], retried=COUNT, refused=COUNT),
     "Session": _SESSION,
     "Sessions": page("sessions", ref("Session")),
+    "NewSource": record(
+        [name for name in _SOURCE_WRITTEN if name != "name"],
+        **{**_SOURCE_WRITTEN, "name": _SOURCE["name"]},
+    ),
+    "SourcePatch": partial(**{**_SOURCE_WRITTEN, "name": _SOURCE["name"]}),
+    "Source": record(_OPTIONAL, **_SOURCE_SHOWN),
+    "SourceWithSecret": record([*_OPTIONAL, "secret"], **_SOURCE_SHOWN, secret=TEXT),
+    "Sources": page("sources", ref("Source")),
     "Lane": _LANE,
     "Lanes": page("lanes", ref("Lane")),
     "Granted": record(
