@@ -54,6 +54,7 @@ BOUNDED = settings(
     suppress_health_check=list(HealthCheck),
 )
 THERE = {
+    "name": "hr",
     "client_id": "wiki",
     "sid": "s-1",
     "sub": "user-1",
@@ -89,6 +90,7 @@ async def furnish(face: Face) -> None:
     await face.grant(*Scope)
     await face.store.create_application(an_application("shop"))
     await face.api("POST", "clients", a_client(client_id="wiki"))
+    await face.api("POST", "sources", {"name": "hr"})
     clients = [{"client_id": "shop"}, {"client_id": "wiki"}]
     await face.webhook(a_join(clients=clients, expires_at="2026-12-01T00:00:00Z"))
     await face.webhook(an_event(id="evt-1", initiator="rp-logout"), webhook_id="msg-2")
