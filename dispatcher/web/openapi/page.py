@@ -12,7 +12,7 @@ code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
 pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); }
 details { border-top: 1px solid var(--line); padding: .5rem 0; }
 summary { cursor: pointer; }
-summary b { display: inline-block; min-width: 4rem; }
+summary b { display: inline-block; min-width: 4.75rem; }
 table { border-collapse: collapse; margin: .5rem 0; }
 th, td { text-align: start; vertical-align: top; padding: .25rem 1rem .25rem 0; }
 """
