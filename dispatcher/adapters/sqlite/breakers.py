@@ -34,14 +34,15 @@ FROM jsonb_each(?) WHERE client_id = value ->> 0
 """
 _HASTEN = """
 UPDATE delivery SET due_at = created_at
-WHERE client_id IN (SELECT value FROM json_each(?1)) AND state = 'pending' AND due_at > ?2
+WHERE client_id IN (SELECT value FROM json_each(?1)) AND state = 'pending'
+    AND (tries > 0) IN (0, 1) AND due_at > ?2
     AND (refusals = 0 OR due_at > ?2 + ?3)
 """
 _TAKE_THEIR_PLACE = """
 UPDATE delivery SET due_at = created_at
 WHERE number IN (
-    SELECT number FROM delivery INDEXED BY delivery_tried
-    WHERE client_id IN (SELECT value FROM json_each(?1)) AND state = 'pending' AND tries > 0
+    SELECT number FROM delivery INDEXED BY delivery_pending
+    WHERE client_id IN (SELECT value FROM json_each(?1)) AND state = 'pending' AND (tries > 0) = 1
         AND due_at > created_at AND due_at <= ?2)
 """
 """What came due while the lane was closed is as old as it is, not as young as its last attempt."""

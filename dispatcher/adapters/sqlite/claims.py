@@ -2,7 +2,8 @@
 
 The cost of a claim follows what is taken, not what is waiting: lanes with something due come from
 their own small table, and from each of them its oldest deliveries come from the head of an index.
-First attempts have an index of their own, which is asked only where no more retries may start.
+First attempts lie apart from retries in it, and are asked for alone where no more retries may
+start.
 """
 
 from collections import defaultdict
@@ -58,25 +59,32 @@ SELECT json_group_array(json_array(client_id, room, breaker)) FROM (
         AND (next_due_at <= ?1 OR state = 'parked' AND pending > 0)
         AND in_flight < min(coalesce(max_in_flight, 16), ?3)
         AND EXISTS (
-            SELECT 1 FROM delivery INDEXED BY delivery_fresh
-            WHERE delivery.client_id = lane.client_id AND delivery.state = 'pending' AND tries = 0
+            SELECT 1 FROM delivery INDEXED BY delivery_pending
+            WHERE delivery.client_id = lane.client_id AND delivery.state = 'pending'
+                AND (tries > 0) = 0
                 AND (due_at <= ?1 OR lane.state = 'parked'))
     ORDER BY served, next_due_at LIMIT ?2)
 """
 """Those of these lanes that have a first attempt to make."""
-_PICK = f"""
-SELECT json_group_array(json((SELECT json_group_array(json_array({CLAIMED_COLUMNS})) FROM (
-    SELECT * FROM delivery
-    WHERE client_id = lane.value ->> 0 AND state = 'pending' AND due_at <= lane.value ->> 1
-    ORDER BY due_at LIMIT ?2)))) FROM json_each(?1) AS lane
-"""  # noqa: S608 - a constant list of columns
-_PICK_FRESH = f"""
-SELECT json_group_array(json((SELECT json_group_array(json_array({CLAIMED_COLUMNS})) FROM (
-    SELECT * FROM delivery INDEXED BY delivery_fresh
-    WHERE client_id = lane.value ->> 0 AND state = 'pending' AND tries = 0
-        AND due_at <= lane.value ->> 1
-    ORDER BY due_at LIMIT ?2)))) FROM json_each(?1) AS lane
-"""  # noqa: S608 - a constant list of columns
+
+
+def _oldest(*tried: int) -> str:
+    """Return what picks each lane's oldest: of what was *tried* before (1), and was not (0)."""
+    kinds = " UNION ALL ".join(
+        f"""
+    SELECT * FROM (SELECT * FROM delivery INDEXED BY delivery_pending
+        WHERE client_id = lane.value ->> 0 AND state = 'pending' AND (tries > 0) = {kind}
+            AND due_at <= lane.value ->> 1
+        ORDER BY due_at LIMIT ?2)"""  # noqa: S608 - a constant
+        for kind in tried
+    )
+    return f"""
+SELECT json_group_array(json((SELECT json_group_array(json_array({CLAIMED_COLUMNS})) FROM ({kinds}
+    ORDER BY due_at, number LIMIT ?2)))) FROM json_each(?1) AS lane
+"""  # noqa: S608 - constants
+
+
+_PICK, _PICK_FRESH = _oldest(0, 1), _oldest(0)
 _LEND = """
 UPDATE delivery SET state = 'in_flight', lease = ?2, lease_until = ?3
 WHERE number IN (SELECT value FROM json_each(?1))

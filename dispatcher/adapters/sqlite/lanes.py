@@ -13,7 +13,11 @@ _WRITE = """
 INSERT INTO lane
     (client_id, pending, in_flight, delivered, failed, cancelled, served, next_due_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, ?2,
-    (SELECT min(due_at) FROM delivery WHERE client_id = value ->> 0 AND state = 'pending')
+    (SELECT min(due_at) FROM (
+        SELECT min(due_at) AS due_at FROM delivery
+        WHERE client_id = value ->> 0 AND state = 'pending' AND (tries > 0) = 0
+        UNION ALL SELECT min(due_at) FROM delivery
+        WHERE client_id = value ->> 0 AND state = 'pending' AND (tries > 0) = 1))
 FROM jsonb_each(?1) WHERE true
 ON CONFLICT (client_id) DO UPDATE SET
     pending = pending + excluded.pending,

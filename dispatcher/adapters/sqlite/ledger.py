@@ -186,7 +186,7 @@ def _where_deliveries(wanted: DeliveryFilter, before: int | None, event: int | N
 _PARKED = """
 number IN (
     SELECT waiting.number FROM lane
-    CROSS JOIN delivery AS waiting INDEXED BY delivery_due ON waiting.client_id = lane.client_id
+    CROSS JOIN delivery AS waiting INDEXED BY delivery_pending ON waiting.client_id = lane.client_id
     WHERE breaker IS NOT NULL AND lane.state <> 'open' AND waiting.state = 'pending' AND :parked)
 """
 

@@ -190,9 +190,13 @@ ALTER TABLE meta ADD COLUMN steady_at INTEGER;  -- what the steady clock showed 
 CREATE INDEX delivery_fresh ON delivery (client_id, due_at) WHERE state = 'pending' AND tries = 0;
 """
 
-_WHAT_WAS_TRIED = """
-CREATE INDEX delivery_tried ON delivery (client_id) WHERE state = 'pending' AND tries > 0;
+# One index for first attempts and for retries, each in the order in which they are due: every
+# further index is written for every delivery, when it comes, when it is claimed, and put off.
+_PENDING_IN_ONE = """
+DROP INDEX delivery_due;
+DROP INDEX delivery_fresh;
+CREATE INDEX delivery_pending ON delivery (client_id, tries > 0, due_at) WHERE state = 'pending';
 """
 
-STEPS: tuple[str, ...] = (_FIRST, _FIRST_ATTEMPTS_AND_TIME, _WHAT_WAS_TRIED)
+STEPS: tuple[str, ...] = (_FIRST, _FIRST_ATTEMPTS_AND_TIME, _PENDING_IN_ONE)
 """Step *n* (from 0) takes a store from version *n* to *n* + 1."""
