@@ -11,8 +11,8 @@ T = TypeVar("T")
 class Handover(Generic[T]):
     """A queue between tasks of one loop, for those who take until the end.
 
-    anyio's own streams do this and more; on the way of every delivery, the more costs as much as
-    half a POST. Whoever is cancelled while it waits may leave something to the next call of `take`
+    anyio's own streams do this and more; on the way of every delivery, the more costs a third
+    of a POST. Whoever is cancelled while it waits may leave something to the next call of `take`
     alone, so takers are to be cancelled together or not at all.
     """
 

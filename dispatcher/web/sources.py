@@ -30,7 +30,7 @@ _PAGING = frozenset({"from", "take"})
 _PLURALS: Mapping[str, str] = {name: f"{name}s" for name in SECRET_MEMBERS}
 _FILE_ONLY = "jwks_uri"
 """What we would fetch from wherever it says: no tenant may point us into the network inside."""
-_SIGNING = frozenset({SourceFormat.NATIVE, SourceFormat.CLOUDEVENTS})
+_SIGNING = (SourceFormat.NATIVE, SourceFormat.CLOUDEVENTS)
 """Formats whose senders sign as Standard Webhooks says, with a secret that we can make."""
 _SECRET_BYTES = 32
 

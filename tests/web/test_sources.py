@@ -180,6 +180,7 @@ FAULTY: dict[str, tuple[dict[str, Any], set[str]]] = {
     "no name": ({}, {"name"}),
     "a name that is none": ({"name": "No Name"}, {"name"}),
     "an unknown member": ({"name": "hr", "fromat": "native"}, {"fromat"}),
+    "a format that is no text": ({"name": "hr", "format": {}}, {"format"}),
     "an unknown format": ({"name": "hr", "format": "morse"}, {"format"}),
     "no proof in its format": ({"name": "hr", "format": "keycloak"}, {"hmac_secret"}),
     "another format's proof": (
