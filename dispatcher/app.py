@@ -4,6 +4,7 @@ With ``stores``, the only file that names adapters. ``open_house`` is what tests
 too: the service as it is, with other settings.
 """
 
+import gc
 import json
 import os
 import random
@@ -47,6 +48,8 @@ from dispatcher.web import Doors, build, build_management
 from keys import KeysError, Seal, Vault, load_folder
 
 VERSION = version("backchannel-logout-dispatcher")
+_OBJECTS_UNTIL_COLLECTED = 10_000
+"""Some megabytes at most, where all of them wait in cycles."""
 
 
 class Role(StrEnum):
@@ -130,6 +133,7 @@ async def serve(settings: Settings, role: Role = Role.ALL) -> None:
     try:
         async with open_house(settings) as house:
             house.role = role
+            calm_the_collector()
             stop = anyio.Event()
             async with anyio.create_task_group() as tasks:
                 await tasks.start(_stop_on_signal, stop)
@@ -137,6 +141,17 @@ async def serve(settings: Settings, role: Role = Role.ALL) -> None:
                 tasks.cancel_scope.cancel()
     finally:
         stream.close()
+
+
+def calm_the_collector() -> None:
+    """Let the garbage collector pass over what lives as long as the service, and come more rarely.
+
+    Nearly everything that a webhook or a delivery leaves behind is freed by its last reference;
+    looking for cycles after every 700 new objects took 6 % of our CPU under load.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_UNTIL_COLLECTED)
 
 
 def _tell_listening(house: House, url: str) -> None:

@@ -6,10 +6,13 @@ a bounded queue, and what finds no room is dropped and counted.
 
 import contextlib
 import threading
-from queue import Empty, Full, Queue
+import time
+from queue import Empty, SimpleQueue
 from typing import TextIO
 
 MOST_WAITING = 10_000
+GATHERING_SECONDS = 0.005
+"""How long lines gather before they are written together: to wake a thread for each costs more."""
 LAST_WORDS_SECONDS = 2.0
 """How long the end waits for lines to be written."""
 
@@ -22,16 +25,17 @@ class LogStream:
 
     def __init__(self, stream: TextIO, *, most_waiting: int = MOST_WAITING) -> None:
         self._stream = stream
-        self._lines: Queue[str | None] = Queue(most_waiting)
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._most = most_waiting
         self._dropped = 0
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> int:
         """Let *text* be written when its turn comes, or drop it where too much waits already."""
-        try:
-            self._lines.put_nowait(text)
-        except Full:
+        if self._lines.qsize() < self._most:
+            self._lines.put(text)
+        else:
             self._dropped += 1
         return len(text)
 
@@ -40,12 +44,12 @@ class LogStream:
 
     def close(self) -> None:
         """Write what waits, as far as that is possible in a moment, and end."""
-        with contextlib.suppress(Full):
-            self._lines.put(None, timeout=LAST_WORDS_SECONDS)
+        self._lines.put(None)
         self._thread.join(LAST_WORDS_SECONDS)
 
     def _work(self) -> None:
         while (line := self._lines.get()) is not None:
+            time.sleep(GATHERING_SECONDS)
             lines, ended = self._gathered(line)
             # A full disk, or a pipe whose reader is gone: the lines are lost, and nothing else.
             with contextlib.suppress(OSError, ValueError):
