@@ -1,16 +1,23 @@
-"""The only wrapper around the routes: what every answer has, and what no answer shows."""
+"""The only wrapper around the routes: what every answer has, and what becomes of every error."""
 
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dispatcher.ports import Telemetry
-from dispatcher.web.problems import render
+from dispatcher.web.oauth import OAuthError, render_oauth_error
+from dispatcher.web.problems import is_internal, render
 from dispatcher.web.segments import keep_slashes
 
 _ON_EVERY_ANSWER = [(b"x-content-type-options", b"nosniff")]
 
 
 class Envelope:
-    """Adds the headers that every answer has, and turns a stray exception into a plain 500."""
+    """Adds the headers that every answer has, and answers with what is raised.
+
+    The web framework has wrappers of its own for that, four around each request: on the way of
+    every webhook they cost as much as its signature.
+    """
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
         self._app = app
@@ -33,8 +40,17 @@ class Envelope:
         try:
             await self._app(keep_slashes(scope), receive, sealed)
         except Exception as error:
-            self._telemetry.worker_failed("web", error)
+            response = self._answer(error, scope["path"])
             if started:
                 # The server closes the connection, so that nobody takes half an answer for whole.
                 raise
-            await render(error, path=scope["path"])(scope, receive, sealed)
+            await response(scope, receive, sealed)
+
+    def _answer(self, error: Exception, path: str) -> Response:
+        if isinstance(error, ClientDisconnect):
+            return Response(status_code=400)  # nobody listens any more
+        if isinstance(error, OAuthError):
+            return render_oauth_error(error)
+        if is_internal(error):
+            self._telemetry.worker_failed("web", error)
+        return render(error, path=path)

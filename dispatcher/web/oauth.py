@@ -45,10 +45,8 @@ class OAuthError(Exception):
         super().__init__(description)
 
 
-async def render_oauth_error(_: Request, error: Exception) -> Response:
+def render_oauth_error(error: OAuthError) -> Response:
     """Answer with *error* as RFC 6749 section 5.2 has it."""
-    if not isinstance(error, OAuthError):
-        raise error
     return json_answer(
         {"error": error.error, "error_description": error.description},
         status=error.status,

@@ -4,7 +4,7 @@ Under ``/api/v2`` errors have Auth0's shape, so that its SDKs understand them; e
 problem details (RFC 9457). An error that is not ours to explain is ``internal`` and shows nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.responses import Response
@@ -78,6 +78,10 @@ class MethodNotAllowed(DispatcherError):
 
     code = "method_not_allowed"
 
+    def __init__(self, allowed: Collection[str]) -> None:
+        self.allowed = allowed
+        super().__init__()
+
 
 class BodyTooSlow(DispatcherError):
     """The body did not come in time."""
@@ -96,7 +100,7 @@ def is_internal(error: Exception) -> bool:
     return not isinstance(error, DispatcherError) or STATUS.get(error.code, 500) == 500  # noqa: PLR2004 - a status
 
 
-def render(error: Exception, *, path: str, headers: Mapping[str, str] | None = None) -> Response:
+def render(error: Exception, *, path: str) -> Response:
     """Answer with *error* in the shape that belongs to *path*."""
     told = error if isinstance(error, DispatcherError) and not is_internal(error) else _INTERNAL
     status = STATUS[told.code]
@@ -104,7 +108,7 @@ def render(error: Exception, *, path: str, headers: Mapping[str, str] | None = N
     return json_answer(
         shape(told, status),
         status=status,
-        headers={**NO_STORE, **_headers(told, status), **(headers or {})},
+        headers={**NO_STORE, **_headers(told, status)},
         media_type="application/json" if shape is _as_auth0 else "application/problem+json",
     )
 
@@ -115,6 +119,8 @@ _INTERNAL = DispatcherError("Something went wrong here; it has been logged.")
 def _headers(error: DispatcherError, status: int) -> dict[str, str]:
     if isinstance(error, Unavailable):
         return {"retry-after": str(error.retry_after_seconds)}
+    if isinstance(error, MethodNotAllowed):
+        return {"allow": ", ".join(error.allowed)}
     if isinstance(error, BodyTooSlow):
         # What is left of the body is not waited for: this ends the connection (RFC 9110, 15.5.9).
         return {"connection": "close"}

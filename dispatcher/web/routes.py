@@ -1,15 +1,14 @@
 """Every URL of the service, on one screen."""
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from collections.abc import Collection, Mapping, Sequence
 
-from dispatcher.domain.errors import DispatcherError, NotFound
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import Receive, Send
+from starlette.types import Scope as Asked
+
+from dispatcher.domain.errors import NotFound
 from dispatcher.domain.sources import Scope
-from dispatcher.ports import Telemetry
 from dispatcher.web import discovery
 from dispatcher.web.clients import Clients
 from dispatcher.web.discovery import Discovery
@@ -21,36 +20,38 @@ from dispatcher.web.health import Health
 from dispatcher.web.ingest import Ingest
 from dispatcher.web.lanes import Lanes
 from dispatcher.web.ledger import Deliveries, Events
-from dispatcher.web.oauth import OAuth, OAuthError, render_oauth_error
-from dispatcher.web.problems import MethodNotAllowed, is_internal, render
+from dispatcher.web.oauth import OAuth
+from dispatcher.web.problems import MethodNotAllowed
 from dispatcher.web.retries import Retries
 from dispatcher.web.sessions import SessionViews
 from dispatcher.web.sources import Sources
 
 
-def build(doors: Doors, *, management: bool = True) -> Starlette:
+def build(doors: Doors, *, management: bool = True) -> Envelope:
     """Build the service; without health and metrics where *management* is served elsewhere."""
-    operational = _operational(doors) if management else []
-    return _app([*_service(doors), *operational], doors.telemetry)
+    operational = operational_routes(doors) if management else []
+    return _app([*service_routes(doors), *operational], doors)
 
 
-def build_management(doors: Doors) -> Starlette:
+def build_management(doors: Doors) -> Envelope:
     """Build what the management listener serves."""
-    return _app(_operational(doors), doors.telemetry)
+    return _app(operational_routes(doors), doors)
 
 
-def _service(doors: Doors) -> list[BaseRoute]:
+def service_routes(doors: Doors) -> list[Route]:
+    """Return what the service is asked for."""
     may = ApiGate(registry=doors.registry, verifier=doors.verifier)
     return [
         *_open(doors),
         *_clients(doors, may),
         *_sources(doors, may),
-        *_records(doors, may),
+        # Before the records, one of which might have any name: the first route that fits is it.
         *_hands(doors, may),
+        *_records(doors, may),
     ]
 
 
-def _open(doors: Doors) -> list[BaseRoute]:
+def _open(doors: Doors) -> list[Route]:
     """Return what needs no access token: sources prove themselves, and what is public."""
     ingest, oauth, public, docs = Ingest(doors), OAuth(doors), Discovery(doors), Docs(doors)
     return [
@@ -65,7 +66,7 @@ def _open(doors: Doors) -> list[BaseRoute]:
     ]
 
 
-def _clients(doors: Doors, may: ApiGate) -> list[BaseRoute]:
+def _clients(doors: Doors, may: ApiGate) -> list[Route]:
     """Return applications, as Auth0 keeps its clients."""
     clients = Clients(doors)
     return [
@@ -87,7 +88,7 @@ def _clients(doors: Doors, may: ApiGate) -> list[BaseRoute]:
     ]
 
 
-def _sources(doors: Doors, may: ApiGate) -> list[BaseRoute]:
+def _sources(doors: Doors, may: ApiGate) -> list[Route]:
     """Return who may send events."""
     sources = Sources(doors)
     return [
@@ -105,7 +106,7 @@ def _sources(doors: Doors, may: ApiGate) -> list[BaseRoute]:
     ]
 
 
-def _records(doors: Doors, may: ApiGate) -> list[BaseRoute]:
+def _records(doors: Doors, may: ApiGate) -> list[Route]:
     """Return what happened, to read."""
     sessions, lanes = SessionViews(doors), Lanes(doors)
     events, deliveries = Events(doors), Deliveries(doors)
@@ -120,7 +121,7 @@ def _records(doors: Doors, may: ApiGate) -> list[BaseRoute]:
     ]
 
 
-def _hands(doors: Doors, may: ApiGate) -> list[BaseRoute]:
+def _hands(doors: Doors, may: ApiGate) -> list[Route]:
     """Return what an operator does by hand."""
     lanes, retries = Lanes(doors), Retries(doors)
     return [
@@ -137,7 +138,8 @@ def _hands(doors: Doors, may: ApiGate) -> list[BaseRoute]:
     ]
 
 
-def _operational(doors: Doors) -> list[BaseRoute]:
+def operational_routes(doors: Doors) -> list[Route]:
+    """Return what those who run the service look at."""
     health = Health(doors)
     return [
         at("/livez", GET=health.live),
@@ -149,43 +151,36 @@ def _operational(doors: Doors) -> list[BaseRoute]:
 
 def at(path: str, **methods: Handler) -> Route:
     """Return the route to *path*, with one handler for each method that it allows."""
-
-    async def by_method(request: Request) -> Response:
-        method = "GET" if request.method == "HEAD" else request.method
-        return await methods[method](request)
-
-    return Route(path, by_method, methods=list(methods))
+    return Route(path, Resource(methods), name=path)
 
 
-def _app(routes: list[BaseRoute], telemetry: Telemetry) -> Starlette:
-    async def dispatcher_error(request: Request, error: Exception) -> Response:
-        if is_internal(error):
-            telemetry.worker_failed("web", error)
-        return render(error, path=request.scope["path"])
+class Resource:
+    """What is at one path: an application that has a handler for each method."""
 
-    app = Starlette(
-        routes=routes,
-        middleware=[Middleware(Envelope, telemetry=telemetry)],
-        exception_handlers={
-            DispatcherError: dispatcher_error,
-            OAuthError: render_oauth_error,
-            HTTPException: _routing_error,
-            ClientDisconnect: _nobody_listens,
-        },
-    )
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = dict(handlers)
+        if "GET" in handlers:
+            self._handlers["HEAD"] = handlers["GET"]
+
+    @property
+    def methods(self) -> Collection[str]:
+        """The methods that are allowed here."""
+        return self._handlers.keys()
+
+    async def __call__(self, scope: Asked, receive: Receive, send: Send) -> None:
+        """Answer one request; raise MethodNotAllowed."""
+        handler = self._handlers.get(scope["method"])
+        if handler is None:
+            raise MethodNotAllowed(self.methods)
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def _app(routes: Sequence[BaseRoute], doors: Doors) -> Envelope:
     # A webhook that is redirected is a webhook that is lost: senders do not follow.
-    app.router.redirect_slashes = False
-    return app
+    router = Router(routes, redirect_slashes=False, default=_nothing)
+    return Envelope(router, telemetry=doors.telemetry)
 
 
-async def _routing_error(request: Request, error: Exception) -> Response:
-    """Answer that there is no such URL, or no such method at it."""
-    headers = error.headers if isinstance(error, HTTPException) else None
-    missing = isinstance(error, HTTPException) and error.status_code == 404  # noqa: PLR2004 - a status
-    told = NotFound("There is nothing at this path.") if missing else MethodNotAllowed()
-    return render(told, path=request.scope["path"], headers=headers)
-
-
-async def _nobody_listens(_: Request, __: Exception) -> Response:
-    """Answer nobody: the client went away before its request was whole."""
-    return Response(status_code=400)
+async def _nothing(_: Asked, __: Receive, ___: Send) -> None:
+    raise NotFound("There is nothing at this path.")

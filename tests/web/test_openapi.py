@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
-from starlette.routing import Route
 
 from dispatcher.domain import applications
 from dispatcher.domain.sources import Scope
-from dispatcher.web import build, client_pages, ledger, retries
+from dispatcher.web import client_pages, ledger, retries
 from dispatcher.web.formats import native
 from dispatcher.web.openapi import DOCUMENT, described, page_of
+from dispatcher.web.routes import Resource, operational_routes, service_routes
 from tests.web.builders import an_event
 from tests.web.face import Face
 from tests.web.test_waiting import ask, matched
@@ -46,9 +46,9 @@ async def test_every_route_is_described_and_nothing_else(face: Face) -> None:
     """Each path and method that is served is in the document, and each in it is served."""
     served = {
         (re.sub(r":\w+}", "}", route.path), method)
-        for route in build(face.doors).routes
-        if isinstance(route, Route)
-        for method in (route.methods or set()) - {"HEAD"}
+        for route in [*service_routes(face.doors), *operational_routes(face.doors)]
+        if isinstance(route.app, Resource)
+        for method in set(route.app.methods) - {"HEAD"}
     }
 
     assert {(path, method) for path, method, _ in operations()} == served
