@@ -1,6 +1,7 @@
 """The roof: the whole house opens from its settings alone, says what is wrong, and closes again."""
 
 import base64
+import gc
 import json
 import secrets
 import socket
@@ -19,7 +20,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from standardwebhooks.webhooks import Webhook
 
-from dispatcher.app import House, open_house
+from dispatcher.app import House, calm_the_collector, open_house
 from dispatcher.domain.applications import ManagedBy
 from dispatcher.domain.errors import InvalidSettings
 from dispatcher.domain.events import ClientId
@@ -569,3 +570,17 @@ async def test_a_management_client_that_left_the_file_may_do_nothing(premises: P
     assert opened is not None
     assert len(warnings) == 1
     assert (kept, closed) == (None, None)
+
+
+def test_the_collector_passes_over_what_lives_as_long_as_the_service() -> None:
+    """What is there when the service starts is gone through no more, and cycles more rarely."""
+    usual, frozen = gc.get_threshold(), gc.get_freeze_count()
+    try:
+        calm_the_collector()
+        calmed = gc.get_threshold()[0], gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*usual)
+
+    assert calmed[0] > usual[0]
+    assert calmed[1] > frozen
