@@ -7,6 +7,7 @@ Never a token, a ``sub`` or a ``sid``; an unknown initiator is ``other`` and an 
 import logging
 import sys
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from json import JSONEncoder
 from typing import TextIO
 
@@ -99,8 +100,10 @@ class Telemetry:
         build.labels(version).set(1)
 
     def _metrics(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, about: str, *labels: str) -> Counter:
-            return Counter(f"dispatcher_{name}", about, labels, registry=registry)
+        def counter(name: str, about: str, *labels: str) -> Callable[..., Counter]:
+            """Return what finds the counter of given labels, which the library takes long for."""
+            family = Counter(f"dispatcher_{name}", about, labels, registry=registry)
+            return cache(family.labels) if labels else lambda: family
 
         def gauge(name: str, about: str, *labels: str) -> Gauge:
             return Gauge(f"dispatcher_{name}", about, labels, registry=registry)
@@ -136,21 +139,21 @@ class Telemetry:
         if isinstance(intake, LogoutEvent):
             initiator = self._initiator(intake.initiator)
         result = "repeated" if repeated else "new"
-        self._accepted.labels(intake.source, initiator, result).inc()
+        self._accepted(intake.source, initiator, result).inc()
 
     def turned_away(self, source: str, code: str) -> None:
         """Count one webhook that was not accepted."""
-        self._turned_away.labels(source if self._is_source(source) else "unknown", code).inc()
+        self._turned_away(source if self._is_source(source) else "unknown", code).inc()
 
     def passed_over(self, source: SourceName, reason: PassedOver) -> None:
         """Count what a source told of and nothing became of; log it where a logout may be lost."""
-        self._passed_over.labels(source, reason).inc()
+        self._passed_over(source, reason).inc()
         if reason in _MAY_BE_LOST:
             self._log.warning("event.passed_over", source=source, reason=reason.value)
 
     def matched(self, matched: Matched) -> None:
         """Count one matched event."""
-        self._matched.labels(matched.matching.reason or "matched").inc()
+        self._matched(matched.matching.reason or "matched").inc()
         for new in matched.matching.deliveries:
             if new.failed is not None:
                 self._failed(matched.event.event_id, new.client_id, new.failed)
@@ -161,7 +164,7 @@ class Telemetry:
         if attempt is None:
             return
         kind = kind_of(attempt.outcome)
-        self._attempts.labels(delivery.client_id, kind).inc()
+        self._attempts(delivery.client_id, kind).inc()
         self._attempt_seconds.observe(attempt.duration.total_seconds())
         self._count_cause(attempt.outcome)
         level = logging.INFO if isinstance(attempt.outcome, Acknowledged) else logging.WARNING
@@ -184,12 +187,12 @@ class Telemetry:
         """Count one settlement, and log what a person may have to mend."""
         delivery, settlement = settled.delivery, settled.settlement
         if not held:
-            self._lost.inc()
+            self._lost().inc()
             return
         if settlement.state is DeliveryState.FAILED:
             self._failed(delivery.event_id, delivery.client_id, settlement.reason, delivery.id)
             return
-        self._settled.labels(settlement.state, settlement.reason or "").inc()
+        self._settled(settlement.state, settlement.reason or "").inc()
         if settlement.state is DeliveryState.DELIVERED:
             took = self._clock.steady() - delivery.created_at
             self._told_seconds.observe(took.total_seconds())
@@ -202,7 +205,7 @@ class Telemetry:
         delivery_id: DeliveryId | None = None,
     ) -> None:
         """Count and log a delivery that only a person can mend; one born so has no attempt."""
-        self._settled.labels(DeliveryState.FAILED, reason or "").inc()
+        self._settled(DeliveryState.FAILED, reason or "").inc()
         self._log.error(
             "delivery.failed",
             delivery=delivery_id,
@@ -245,7 +248,7 @@ class Telemetry:
 
     def worker_failed(self, worker: str, error: Exception) -> None:
         """Log in full that a worker stumbled and goes on."""
-        self._failures.labels(worker).inc()
+        self._failures(worker).inc()
         self._log.error("worker.failed", worker=worker, exc_info=error)
 
     def told(self, fact: str, **details: object) -> None:
@@ -262,9 +265,9 @@ class Telemetry:
     def _count_cause(self, outcome: Outcome) -> None:
         match outcome:
             case Unreachable():
-                self._unreachable.labels(outcome.cause).inc()
+                self._unreachable(outcome.cause).inc()
             case Withheld():
-                self._withheld.labels(outcome.cause).inc()
+                self._withheld(outcome.cause).inc()
 
 
 def _details(attempt: Attempt) -> dict[str, object]:
