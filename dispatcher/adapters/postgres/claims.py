@@ -84,8 +84,8 @@ WHERE number = ANY($1::bigint[]) RETURNING {CLAIMED_COLUMNS}
 _TOLD = """
 SELECT event.number, wanted.sid, event.initiator,
     CASE WHEN event.sid IS NULL THEN coalesce(event.occurred_at, event.received_at) END,
-    coalesce(event.session_metadata, session.session_metadata)
-FROM unnest($1::bigint[], $2::text[]) AS wanted (event, sid)
+    coalesce(event.session_metadata, session.session_metadata), registry.version
+FROM registry, unnest($1::bigint[], $2::text[]) AS wanted (event, sid)
 JOIN event ON event.number = wanted.event LEFT JOIN session ON session.sid = wanted.sid
 """
 
@@ -224,11 +224,10 @@ async def _lend(
     lent = {row[0]: row for row in await tx.rows(_LEND, numbers, lease, until)}
     rows = [lent[number] for number in numbers]
     wanted = {(row[1], row[5]) for row in rows}
-    told = {
-        (event, sid): rest
-        for event, sid, *rest in await tx.rows(
-            _TOLD, [event for event, _ in wanted], [sid for _, sid in wanted]
-        )
-    }
+    found = await tx.rows(_TOLD, [event for event, _ in wanted], [sid for _, sid in wanted])
+    # Whoever replaced a URI while we waited for its lane has re-pointed what is lent here: by the
+    # registry as it was before, that would be called off.
+    await tx.read_registry(found[0][-1])
+    told = {(event, sid): rest for event, sid, *rest, _ in found}
     end = moment(until)
     return [delivery_of(row, told[row[1], row[5]], lease=lease, until=end) for row in rows]
