@@ -16,7 +16,7 @@ _BITE = 500
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('dispatcher prune'))"
 
 _OLD_DELIVERIES = f"""
-SELECT number, client_id, event FROM delivery
+SELECT number, client_id, event, state FROM delivery
 WHERE state = $1 AND settled_at IS NOT NULL AND settled_at < $2
 ORDER BY settled_at LIMIT {_BITE}
 """  # noqa: S608 - a constant number
@@ -24,8 +24,9 @@ _HOLD_EVENTS = """
 SELECT number FROM event WHERE number = ANY($1::bigint[]) ORDER BY number FOR UPDATE SKIP LOCKED
 """
 _DELETE_DELIVERIES = """
-DELETE FROM delivery WHERE number = ANY($1::bigint[]) AND state = $2 AND settled_at IS NOT NULL
-RETURNING number, client_id, event
+DELETE FROM delivery USING unnest($1::bigint[], $2::text[]) AS old (number, state)
+WHERE delivery.number = old.number AND delivery.state = old.state AND settled_at IS NOT NULL
+RETURNING delivery.number, client_id, event, delivery.state
 """
 _DELETE_ATTEMPTS = "DELETE FROM attempt WHERE delivery = ANY($1::bigint[])"
 _OWE_LESS = """
@@ -83,7 +84,7 @@ async def prune(tx: Transaction, retention: Retention, wall: int) -> int:
     def before(kept: timedelta) -> int:
         return now - micros_of(kept)
 
-    gone = await _prune_deliveries(tx, retention, before)
+    gone = 0
     for old, deletes, kept in (
         (_OLD_EVENTS, _DELETE_EVENTS, retention.settled),
         (_OLD_SESSIONS, _DELETE_SESSIONS, retention.sessions),
@@ -91,7 +92,8 @@ async def prune(tx: Transaction, retention: Retention, wall: int) -> int:
         (_OLD_TOKENS, _DELETE_TOKENS, _NO_TIME),
     ):
         gone += await _bite(tx, old, deletes, before(kept))
-    return gone
+    # Last, since whoever claims or settles waits for the lanes that this holds.
+    return gone + await _prune_deliveries(tx, retention, before)
 
 
 async def _bite(tx: Transaction, old: str, deletes: Sequence[str], before: int) -> int:
@@ -109,28 +111,30 @@ async def _bite(tx: Transaction, old: str, deletes: Sequence[str], before: int) 
 async def _prune_deliveries(
     tx: Transaction, retention: Retention, before: Callable[[timedelta], int]
 ) -> int:
-    gone = 0
+    """Delete old deliveries of every state, whose lanes are held once, in their order."""
+    old: list[tuple[int, str, int, str]] = []
     for state, kept in (
         (DeliveryState.DELIVERED, retention.settled),
         (DeliveryState.CANCELLED, retention.settled),
         (DeliveryState.FAILED, retention.failed),
     ):
-        gone += await _prune_state(tx, state, before(kept))
-    return gone
-
-
-async def _prune_state(tx: Transaction, state: DeliveryState, before: int) -> int:
-    old = await tx.rows(_OLD_DELIVERIES, state, before)
+        old += await tx.rows(_OLD_DELIVERIES, state, before(kept))
     if not old:
         return 0
-    held = {row[0] for row in await tx.rows(_HOLD_EVENTS, [event for _, _, event in old])}
+    held = {row[0] for row in await tx.rows(_HOLD_EVENTS, [event for _, _, event, _ in old])}
     old = [row for row in old if row[2] in held]
-    await hold_lanes(tx, {client_id for _, client_id, _ in old})
-    gone = await tx.rows(_DELETE_DELIVERIES, [number for number, _, _ in old], state)
-    await tx.write(_DELETE_ATTEMPTS, [number for number, _, _ in gone])
-    await tx.write(_OWE_LESS, [event for _, _, event in gone])
+    await hold_lanes(tx, {client_id for _, client_id, _, _ in old})
+    return await _delete_deliveries(tx, [(number, state) for number, _, _, state in old])
+
+
+async def _delete_deliveries(tx: Transaction, old: Sequence[tuple[int, str]]) -> int:
+    """Delete those of *old* that are still in the state that they were seen in."""
+    numbers, states = [number for number, _ in old], [state for _, state in old]
+    gone = await tx.rows(_DELETE_DELIVERIES, numbers, states)
+    await tx.write(_DELETE_ATTEMPTS, [number for number, _, _, _ in gone])
+    await tx.write(_OWE_LESS, [event for _, _, event, _ in gone])
     lanes = LaneChanges()
-    for _, client_id, _ in gone:
-        lanes.went(client_id, state)
+    for _, client_id, _, state in gone:
+        lanes.went(client_id, DeliveryState(state))
     await lanes.write(tx)
     return len(gone)

@@ -1,16 +1,25 @@
-"""Joins and ends that come to two replicas at one moment."""
+"""What comes to two replicas at one moment: joins and ends, and who waits for a lane."""
+
+from datetime import timedelta
 
 import anyio
+import anyio.lowlevel
+import psycopg
 import pytest
 
 from dispatcher.adapters.postgres import PostgresStore, intake
 from dispatcher.adapters.postgres.transactions import Transaction
-from dispatcher.domain.events import Intake
+from dispatcher.domain.deliveries import DeliveryState
+from dispatcher.domain.events import ClientId, Intake
 from dispatcher.domain.ledger import EventFilter
-from tests.contract.steps import accept, match_all, register
-from tests.kit.builders import a_join, an_application, an_event
+from dispatcher.ports import Retention
+from tests.contract.steps import accept, claim, match_all, owe, records, register
+from tests.kit.builders import a_join, acknowledged, an_application, an_event, called_off
+from tests.kit.clock import FakeClock
 
 SESSIONS = 60
+DAY = timedelta(days=1)
+RETENTION = Retention(settled=DAY, failed=DAY, sessions=DAY, ids=DAY)
 
 
 async def _race(ends: PostgresStore, joins: PostgresStore) -> int:
@@ -49,3 +58,65 @@ async def test_without_the_locks_they_do(
     monkeypatch.setattr(intake, "lock_scopes", overlap)
 
     assert await _race(store, other) > 0
+
+
+async def test_a_claim_knows_the_registry_of_what_it_takes(
+    store: PostgresStore, other: PostgresStore, database: str
+) -> None:
+    """A replica that lends out what was re-pointed meanwhile knows the URI that came with it.
+
+    It would else call off, by what it knew before, what the application is owed.
+    """
+    await store.create_application(an_application("shop", urls=["https://shop.example/0"]))
+    stale: list[str] = []
+
+    async def take() -> None:
+        claimed = await claim(other)
+        known = other.applications[ClientId("shop")].urls
+        stale.extend(delivery.uri for delivery in claimed if delivery.uri not in known)
+
+    for number in range(1, 6):
+        await owe(store, "shop")
+        replaced = an_application("shop", urls=[f"https://shop.example/{number}"])
+        with psycopg.connect(database) as operator:
+            operator.execute("SELECT 1 FROM lane FOR UPDATE")
+            async with anyio.create_task_group() as group:
+                group.start_soon(store.replace_application, replaced)
+                await until_waiting(database, 1)
+                group.start_soon(take)
+                await until_waiting(database, 2)
+                operator.commit()
+
+    assert stale == []
+    assert {one.state for one in await records(store)} == {DeliveryState.IN_FLIGHT}
+
+
+async def test_who_prunes_waits_for_lanes_in_their_order(
+    store: PostgresStore, database: str, clock: FakeClock
+) -> None:
+    """Whatever is pruned of which lanes, none is held while one before it is waited for.
+
+    Claims hold lanes in their order: each would else wait for the other until the server ends one.
+    """
+    await owe(store, "b")
+    await store.settle([acknowledged(one) for one in await claim(store)])
+    await owe(store, "a")
+    await store.settle([called_off(one) for one in await claim(store)])
+    clock.advance(2 * DAY)
+    with psycopg.connect(database) as claiming:
+        claiming.execute("SELECT 1 FROM lane WHERE client_id = 'a' FOR UPDATE")
+        async with anyio.create_task_group() as group:
+            group.start_soon(store.prune, RETENTION)
+            await until_waiting(database, 1)
+            claiming.execute("SELECT 1 FROM lane WHERE client_id = 'b' FOR UPDATE NOWAIT")
+            claiming.commit()
+
+    assert await records(store) == []
+
+
+async def until_waiting(database: str, count: int) -> None:
+    """Return when so many transactions wait for a lock."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with anyio.fail_after(10), psycopg.connect(database, autocommit=True) as connection:
+        while connection.execute(asked).fetchone() != (count,):
+            await anyio.lowlevel.checkpoint()

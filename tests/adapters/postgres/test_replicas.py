@@ -276,45 +276,6 @@ async def test_no_match_slips_past_a_replaced_uri(
     assert {record.uri for record in await records(store)} == {urls[-1]}
 
 
-async def test_a_claim_knows_the_registry_of_what_it_takes(
-    store: PostgresStore, other: PostgresStore, database: str
-) -> None:
-    """A replica that lends out what was re-pointed meanwhile knows the URI that came with it.
-
-    It would else call off, by what it knew before, what the application is owed.
-    """
-    await store.create_application(an_application("shop", urls=["https://shop.example/0"]))
-    stale: list[str] = []
-
-    async def take() -> None:
-        claimed = await claim(other)
-        known = other.applications[ClientId("shop")].urls
-        stale.extend(delivery.uri for delivery in claimed if delivery.uri not in known)
-
-    for number in range(1, 6):
-        await owe(store, "shop")
-        replaced = an_application("shop", urls=[f"https://shop.example/{number}"])
-        with psycopg.connect(database) as operator:
-            operator.execute("SELECT 1 FROM lane FOR UPDATE")
-            async with anyio.create_task_group() as group:
-                group.start_soon(store.replace_application, replaced)
-                await _until_waiting(database, 1)
-                group.start_soon(take)
-                await _until_waiting(database, 2)
-                operator.commit()
-
-    assert stale == []
-    assert {one.state for one in await records(store)} == {DeliveryState.IN_FLIGHT}
-
-
-async def _until_waiting(database: str, count: int) -> None:
-    """Return when so many transactions wait for a lock."""
-    asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    with anyio.fail_after(10), psycopg.connect(database, autocommit=True) as connection:
-        while connection.execute(asked).fetchone() != (count,):
-            await anyio.lowlevel.checkpoint()
-
-
 async def test_replicas_create_an_application_once(
     store: PostgresStore, other: PostgresStore
 ) -> None:
