@@ -45,6 +45,8 @@ ORDER BY lane.client_id FOR UPDATE OF lane
 
 Those whose time to be closed has come to an end stand in an index of their own.
 """
+_LANES_AGAIN = f"{_LANES} SKIP LOCKED"
+"""The same, of lanes that are held already or that nobody holds."""
 _FRESH_LANES = f"""
 SELECT lane.client_id, {_ROOM}, breaker, served, next_due_at
 FROM lane LEFT JOIN application USING (client_id)
@@ -107,7 +109,7 @@ class _Lanes:
 async def claim(tx: Transaction, room: Room, lease: int) -> list[Delivery]:
     """Lend for *lease* microseconds what there is *room* for: what ran out, then what is due."""
     tx.change_dues()
-    lanes = await _lanes(tx, room)
+    lanes = await _lanes(tx, _LANES, room)
     if not lanes.turns and not lanes.leased:
         return []
     number = LeaseId(int(await tx.value(_LEASE)))
@@ -123,8 +125,8 @@ async def claim(tx: Transaction, room: Room, lease: int) -> list[Delivery]:
     return lent
 
 
-async def _lanes(tx: Transaction, room: Room) -> _Lanes:
-    rows = await tx.rows(_LANES, tx.now, room.total, room.per_lane)
+async def _lanes(tx: Transaction, sql: str, room: Room) -> _Lanes:
+    rows = await tx.rows(sql, tx.now, room.total, room.per_lane)
     turns = _turns([row for row in rows if row[6]])
     leased = {row[0]: None if row[2] is None else lane_of(row[2]) for row in rows if row[5]}
     return _Lanes(turns, leased)
@@ -148,7 +150,7 @@ async def _expired(tx: Transaction, room: Room, lanes: _Lanes) -> tuple[list[int
     unwell = {name: lane for name, lane in lanes.leased.items() if lane is not None}
     if returned := [row[:3] for row in rows if row[1] in unwell]:
         await _return(tx, returned, unwell)
-        lanes.turns = (await _lanes(tx, room)).turns
+        lanes.turns = (await _lanes(tx, _LANES_AGAIN, room)).turns
     well = [row for row in rows if row[1] not in unwell]
     fresh = [number for number, _, _, tried in well if not tried]
     retries = [number for number, _, _, tried in well if tried][: max(0, room.retries)]

@@ -9,11 +9,11 @@ import pytest
 
 from dispatcher.adapters.postgres import PostgresStore, intake
 from dispatcher.adapters.postgres.transactions import Transaction
-from dispatcher.domain.deliveries import DeliveryState
+from dispatcher.domain.deliveries import Delivery, DeliveryState
 from dispatcher.domain.events import ClientId, Intake
 from dispatcher.domain.ledger import EventFilter
 from dispatcher.ports import Retention
-from tests.contract.steps import accept, claim, match_all, owe, records, register
+from tests.contract.steps import LEASE, accept, claim, match_all, owe, records, register
 from tests.kit.builders import a_join, acknowledged, an_application, an_event, called_off
 from tests.kit.clock import FakeClock
 
@@ -112,6 +112,39 @@ async def test_who_prunes_waits_for_lanes_in_their_order(
             claiming.commit()
 
     assert await records(store) == []
+
+
+async def test_a_claim_waits_for_no_lane_that_it_finds_later(
+    store: PostgresStore, database: str, clock: FakeClock
+) -> None:
+    """A claim that has taken deliveries back from a lane leaves be what others hold meanwhile."""
+    await owe(store, "a")
+    await owe(store, "b")
+    await claim(store)
+    await store.pause(ClientId("b"))
+    clock.advance(LEASE)
+    claimed: list[Delivery] = []
+
+    async def take() -> None:
+        claimed.extend(await claim(store))
+
+    with psycopg.connect(database) as settling, psycopg.connect(database) as holding:
+        holding.execute("UPDATE delivery SET lease_until = lease_until + 1 WHERE client_id = 'a'")
+        holding.commit()
+        settling.execute("SELECT 1 FROM lane WHERE client_id = 'b' FOR UPDATE")
+        async with anyio.create_task_group() as group:
+            group.start_soon(take)
+            await until_waiting(database, 1)
+            holding.execute("UPDATE lane SET next_due_at = 0 WHERE client_id = 'a'")
+            holding.commit()
+            holding.execute("SELECT 1 FROM lane WHERE client_id = 'a' FOR UPDATE")
+            settling.commit()
+
+    assert claimed == []
+    assert {one.state for one in await records(store)} == {
+        DeliveryState.PENDING,
+        DeliveryState.IN_FLIGHT,
+    }
 
 
 async def until_waiting(database: str, count: int) -> None:
