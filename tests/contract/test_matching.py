@@ -340,3 +340,21 @@ async def test_an_event_that_can_not_be_told_of_holds_up_no_other(store: Store) 
     assert [one.event.id for one in by_now] == [second.id]
     assert [one.event.id for one in later] == [first.id]
     assert await told(store) == {("shop", "s1"), ("shop", "s2")}
+
+
+async def test_however_many_can_not_be_told_the_next_one_is(store: Store) -> None:
+    """Events that can not be told of do not fill the transactions that others wait for."""
+    await register(store, an_application("shop"))
+    cursed = [an_event(sid="s1", clients=["shop"]) for _ in range(5)]
+    await store.accept([*cursed, an_event(sid="s2", clients=["shop"])])
+    trips = {event.id for event in cursed}
+
+    def stumble(event: LogoutEvent, known: Known, applications: Applications) -> Matching | None:
+        """Tell of none of the cursed ones."""
+        return None if event.id in trips else match(event, known, applications)
+
+    matched = [len(await store.match(2, stumble)) for _ in range(2)]
+
+    assert matched == [1, 0]
+    assert await told(store) == {("shop", "s2")}
+    assert (await store.depth()).events_accepted == 5

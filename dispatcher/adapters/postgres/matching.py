@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dispatcher.adapters.postgres.lanes import LaneChanges, make_lanes
-from dispatcher.adapters.postgres.transactions import Transaction, columns
+from dispatcher.adapters.postgres.transactions import Rows, Transaction, columns
 from dispatcher.domain.deliveries import DeliveryState, Reason
 from dispatcher.ports import Matched, Matcher
 from dispatcher.stored.rows import EVENT_COLUMNS
 from dispatcher.stored.scopes import Scope, gathered, matched_of, row_of_outcome, row_of_owed
 
 _DUE = f"""
-SELECT {EVENT_COLUMNS}, state FROM event WHERE due ORDER BY number LIMIT $1 FOR UPDATE SKIP LOCKED
+SELECT {EVENT_COLUMNS}, state FROM event WHERE due AND number > $1
+ORDER BY number LIMIT $2 FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant list of columns
 _SESSIONS = """
 SELECT event.number, session.sub, session.session_metadata
@@ -72,9 +73,16 @@ _LATE_MATCHED = "UPDATE late_join SET matched = true WHERE event = ANY($1::bigin
 async def match(tx: Transaction, limit: int, matcher: Matcher) -> list[Matched]:
     """Match up to *limit* events that are due, oldest first, and store what they owe."""
     await tx.hold_registry()
-    due = await tx.rows(_DUE, limit)
-    if not due:
-        return []
+    matched: list[Matched] = []
+    after = 0
+    while not matched and (due := await tx.rows(_DUE, after, limit)):
+        matched = await _matched(tx, due, matcher)
+        after = due[-1][0]
+    return matched
+
+
+async def _matched(tx: Transaction, due: Rows, matcher: Matcher) -> list[Matched]:
+    """Match *due*, but for those that the matcher can not tell of: they are left as they are."""
     scopes = await _scopes(tx, [row[0] for row in due])
     applications = tx.books.applications
     judged = [(row, matched_of(row, scopes[row[0]], matcher, applications)) for row in due]

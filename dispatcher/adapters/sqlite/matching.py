@@ -1,6 +1,8 @@
 """Matching in the store: what the registry knows of an event's scope, and what the event owes."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
@@ -12,7 +14,8 @@ from dispatcher.stored.values import packed
 
 _DUE = f"""
 SELECT json_group_array(json_array({EVENT_COLUMNS}, state) ORDER BY number)
-FROM (SELECT * FROM event WHERE due = 1 ORDER BY number LIMIT ?)
+FROM (SELECT * FROM event INDEXED BY event_due
+    WHERE due = 1 AND number > ?1 ORDER BY number LIMIT ?2)
 """  # noqa: S608 - a constant list of columns
 _SESSIONS = """
 SELECT json_group_array(json_array(event.number, session.sub, session.session_metadata))
@@ -78,9 +81,16 @@ UPDATE late_join SET matched = 1 WHERE event IN (SELECT value FROM json_each(?))
 
 def match(tx: Transaction, limit: int, matcher: Matcher) -> list[Matched]:
     """Match up to *limit* events that are due, oldest first, and store what they owe."""
-    due = tx.read(_DUE, limit)
-    if not due:
-        return []
+    matched: list[Matched] = []
+    after = 0
+    while not matched and (due := tx.read(_DUE, after, limit)):
+        matched = _matched(tx, due, matcher)
+        after = due[-1][0]
+    return matched
+
+
+def _matched(tx: Transaction, due: Sequence[Sequence[Any]], matcher: Matcher) -> list[Matched]:
+    """Match *due*, but for those that the matcher can not tell of: they are left as they are."""
     scopes = _scopes(tx, packed([row[0] for row in due]))
     applications = tx.books.applications
     judged = [(row, matched_of(row, scopes[row[0]], matcher, applications)) for row in due]
