@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import apsw
 
 from dispatcher.adapters.sqlite.connections import is_fault_of_one_command, unavailable
-from dispatcher.domain.errors import DispatcherError
 from dispatcher.ports import Clock
 from dispatcher.stored.books import Books
 from dispatcher.stored.hint import Stir
@@ -104,7 +103,7 @@ class Scribe:
         """Run *commands* in one transaction; when this returns, they are on disk."""
         try:
             return self._group(self._connected(), commands)
-        except (apsw.Error, OSError, DispatcherError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, and the writer goes on
             self.close()
             return [Answer(error=unavailable(error)) for _ in commands], None
 

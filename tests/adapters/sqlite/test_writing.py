@@ -166,6 +166,30 @@ async def test_the_snapshots_are_what_is_on_disk(disk: FlakyDisk, opens: Open) -
     await after.close()
 
 
+async def test_the_writer_outlives_what_it_can_not_read(
+    disk: FlakyDisk, opens: Open, path: Path
+) -> None:
+    """Where the registry can not be read anew whoever asks is told, until it can be again."""
+    store = await opens()
+    await store.create_application(an_application("shop"))
+    somebody = apsw.Connection(str(path))
+    record = somebody.execute("SELECT record FROM application").get
+    somebody.execute("UPDATE application SET record = 'torn'")
+    disk.broken = True
+    with pytest.raises(StoreUnavailable):
+        await store.accept([an_event()])
+    disk.broken = False
+
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(store.accept([an_event()]), timeout=10)
+    somebody.execute("UPDATE application SET record = ?", (record,))
+    await asyncio.wait_for(store.accept([an_event()]), timeout=10)
+
+    assert list(store.applications) == ["shop"]
+    somebody.close()
+    await store.close()
+
+
 async def test_an_error_of_the_disk_spoils_its_whole_group(store: SqliteStore) -> None:
     """Where a command meets an error of the disk nobody that shared its transaction succeeds."""
     await store.close()
