@@ -3,15 +3,14 @@
 Told in a transaction of its own, after the one that it is about, and at most once in a while: a
 NOTIFY takes a lock that all of the server's transactions share when it commits. It is heard on a
 connection of its own, which no pooler that works by the transaction can carry. What goes unheard is
-found by the next look into the store.
+found by the next look into the store. Whatever a round of these meets, the next one is made: who
+asks the store for something is told of the same, and nobody would be of a task that has ended.
 """
 
 import asyncio
 import contextlib
 from datetime import timedelta
 from uuid import uuid4
-
-import psycopg
 
 from dispatcher.adapters.postgres.connections import (
     PATIENCE,
@@ -22,7 +21,6 @@ from dispatcher.adapters.postgres.connections import (
 )
 from dispatcher.adapters.postgres.engine import Engine
 from dispatcher.adapters.postgres.transactions import READING, Transaction
-from dispatcher.domain.errors import StoreUnavailable
 
 _CHANNEL = "dispatcher"
 _TELL = "SELECT pg_notify($1, $2)"
@@ -72,7 +70,7 @@ class Signals:
             await self._engine.news.wait()
             await asyncio.sleep(AT_MOST_EVERY.total_seconds())
             self._engine.news.clear()
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(Exception):
                 await self._engine.run(lambda tx: tx.write(_TELL, _CHANNEL, self._name))
 
     async def _keep_looking(self) -> None:
@@ -85,12 +83,12 @@ class Signals:
                 async with asyncio.timeout(LOOK_EVERY.total_seconds()):
                     await self._told.wait()
             self._told.clear()
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(Exception):
                 await self._engine.run(_look, terms=READING)
 
     async def _keep_listening(self) -> None:
         while True:
-            with contextlib.suppress(psycopg.Error, OSError):
+            with contextlib.suppress(Exception):
                 connection = await connect(self._url, deadline_in(PATIENCE))
                 async with connection:
                     await self._listen(connection)

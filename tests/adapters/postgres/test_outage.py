@@ -11,7 +11,9 @@ import pytest
 
 from dispatcher.adapters.postgres import PostgresStore, migrate
 from dispatcher.adapters.postgres.connections import KEPT, PATIENCE
+from dispatcher.adapters.postgres.transactions import Rows
 from dispatcher.domain.errors import StoreUnavailable
+from dispatcher.stored.books import Books
 from tests.adapters.postgres.conftest import Open
 from tests.contract.steps import accept, claim, match_all, owe, register
 from tests.kit.builders import acknowledged, an_application, an_event
@@ -89,6 +91,29 @@ async def test_who_listens_listens_again(
 
     with anyio.fail_after(SOON):
         assert await store.wait(seen, at_most=LONG) != seen
+
+
+async def test_who_looks_goes_on_whatever_it_meets(
+    store: PostgresStore, other: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry that an idle replica could not read for a while is known as soon as it can be."""
+    opened, met = other._engine._opened, 0
+
+    def torn(applications: Rows, sources: Rows) -> Books:
+        nonlocal met
+        met += 1
+        if met <= 2:
+            raise ValueError
+        return opened(applications, sources)
+
+    monkeypatch.setattr(other._engine, "_opened", torn)
+    await store.create_application(an_application("shop"))
+
+    with anyio.fail_after(SOON):
+        while not other.applications:
+            await anyio.lowlevel.checkpoint()
+
+    assert met == 3
 
 
 async def _until_listening(store: PostgresStore) -> None:
