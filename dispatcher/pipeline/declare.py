@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dispatcher.domain.applications import Application, ManagedBy
+from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.domain.sources import DeclaredClient, ManagementClient, Source
 from dispatcher.ports import Registry, Verifier
 
@@ -15,10 +16,7 @@ async def declare(applications: Sequence[Application], *, registry: Registry) ->
     """
     known = registry.applications
     for application in applications:
-        if application.client_id in known:
-            await registry.replace_application(application)
-        else:
-            await registry.create_application(application)
+        await _declared(application, registry)
     named = {application.client_id for application in applications}
     left = [
         application
@@ -32,6 +30,16 @@ async def declare(applications: Sequence[Application], *, registry: Registry) ->
         "managed by the API from now on"
         for application in left
     ]
+
+
+async def _declared(application: Application, registry: Registry) -> None:
+    """Create or replace *application*: as is due, unless another replica has just done so."""
+    create, replaced = registry.create_application, registry.replace_application
+    known = application.client_id in registry.applications
+    try:
+        await (replaced if known else create)(application)
+    except (Conflict, NotFound):
+        await (create if known else replaced)(application)
 
 
 async def declare_sources(sources: Sequence[Source], *, registry: Registry) -> Sequence[str]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -13,7 +14,7 @@ import pytest
 from dispatcher.adapters.postgres import PostgresStore
 from dispatcher.adapters.postgres.scopes import MOST_AT_ONCE, lock_scopes
 from dispatcher.adapters.postgres.transactions import Transaction
-from dispatcher.domain.applications import Application
+from dispatcher.domain.applications import Application, ManagedBy
 from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import ClientId, Receipt, SourceName
@@ -21,6 +22,7 @@ from dispatcher.domain.lanes import PARKS_AFTER, LaneState
 from dispatcher.domain.ledger import DeliveryRecord, EventFilter
 from dispatcher.domain.matching import match
 from dispatcher.domain.sources import Source
+from dispatcher.pipeline.declare import declare
 from dispatcher.ports import Retention
 from tests.contract.steps import LEASE, accept, claim, match_all, owe, records
 from tests.kit.builders import acknowledged, an_application, an_event, put_off
@@ -294,6 +296,22 @@ async def test_replicas_create_an_application_once(
     await store.writable()
 
     assert [store.applications[ClientId("shop")]] == created
+
+
+async def test_replicas_that_start_at_one_moment_declare_the_same(
+    store: PostgresStore, other: PostgresStore
+) -> None:
+    """Of several that find an application of their file missing none fails at its start."""
+    filed = [an_application(f"a{number}", managed_by=ManagedBy.FILE) for number in range(10)]
+
+    async with anyio.create_task_group() as group:
+        for replica in (store, other) * 2:
+            group.start_soon(partial(declare, filed, registry=replica))
+    await store.delete_application(filed[0].client_id)
+    await declare(filed, registry=other)
+
+    assert await store.writable() is None
+    assert sorted(store.applications) == sorted(one.client_id for one in filed)
 
 
 async def test_who_prunes_prunes_alone(
