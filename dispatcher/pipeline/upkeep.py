@@ -12,7 +12,7 @@ EVERY = timedelta(seconds=3)
 
 
 class Upkeep:
-    """Prunes in bites, so that nothing else waits, and tells how much is waiting."""
+    """Prunes in bites, so that nothing else waits, and tells how much is waiting meanwhile."""
 
     def __init__(
         self, *, queue: Queue, ledger: Ledger, telemetry: Telemetry, retention: Retention
@@ -25,7 +25,8 @@ class Upkeep:
     async def run(self) -> None:
         """Tidy up for ever."""
         while True:
+            until = anyio.current_time() + EVERY.total_seconds()
             self._telemetry.waiting(await self._ledger.depth())
-            while await self._queue.prune(self._retention):
+            while await self._queue.prune(self._retention) and anyio.current_time() < until:
                 await checkpoint()
-            await anyio.sleep(EVERY.total_seconds())
+            await anyio.sleep_until(until)

@@ -1,5 +1,6 @@
 """Upkeep: what is over is forgotten in its time, and what waits is counted, for ever."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import anyio
@@ -7,7 +8,7 @@ import pytest
 
 from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.domain.deliveries import DeliveryState
-from dispatcher.domain.ledger import EventFilter
+from dispatcher.domain.ledger import Depth, EventFilter
 from dispatcher.domain.matching import match
 from dispatcher.pipeline import upkeep
 from dispatcher.pipeline.upkeep import Upkeep
@@ -21,21 +22,24 @@ SHOP = an_application("shop")
 
 
 class CountingQueue(AQueue):
-    """A queue that remembers how much each prune took away."""
+    """A queue that remembers how much each prune took away, and the reports until then."""
 
-    def __init__(self, real: SqliteStore) -> None:
+    def __init__(self, real: SqliteStore, reports: Sequence[Depth]) -> None:
         super().__init__(real)
         self.bites: list[int] = []
+        self.reports: list[int] = []
+        self._reports = reports
 
     async def prune(self, retention: Retention) -> int:
         """Hand on, and remember."""
+        self.reports.append(len(self._reports))
         self.bites.append(await self.real.prune(retention))
         return self.bites[-1]
 
 
 async def tidied(stage: Stage, *, queue: Queue, rounds: int) -> None:
     """Run the upkeep until so many rounds are over."""
-    room = Upkeep(queue=queue, ledger=stage.store, telemetry=stage.telemetry, retention=RETENTION)
+    room = tidying(stage, queue)
     reports = len(stage.telemetry.depths)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(room.run)
@@ -84,18 +88,44 @@ async def test_what_is_over_is_kept_for_its_retention_and_no_longer(
     assert len(await stage.store.events(EventFilter())) == 1
 
 
-async def test_one_round_takes_all_that_is_over_a_bite_at_a_time(
-    stage: Stage, clock: FakeClock
+async def test_all_that_is_over_goes_a_bite_at_a_time(
+    stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However much is over, it is gone within the round, in bites that hold nobody up."""
-    queue = CountingQueue(stage.store)
+    """However much is over, it is gone within a round that has the time, in bites."""
+    monkeypatch.setattr(upkeep, "EVERY", timedelta(minutes=1))
+    queue = await with_much_over(stage, clock)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tidying(stage, queue).run)
+        await until(lambda: 0 in queue.bites)
+        tasks.cancel_scope.cancel()
+
+    assert len(queue.bites) > 3
+    assert sum(queue.bites) >= 1200
+    assert await stage.store.events(EventFilter()) == []
+
+
+async def test_what_is_waiting_is_reported_while_much_goes(stage: Stage, clock: FakeClock) -> None:
+    """However long there is something to prune, no report is late for it."""
+    queue = await with_much_over(stage, clock)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tidying(stage, queue).run)
+        await until(lambda: 0 in queue.bites)
+        tasks.cancel_scope.cancel()
+
+    assert queue.bites.index(0) >= 3
+    assert queue.reports[:3] == [1, 2, 3]
+
+
+async def with_much_over(stage: Stage, clock: FakeClock) -> CountingQueue:
+    """Return the queue of a store in which more is over than goes in one bite."""
     await stage.store.accept([an_event(clients=[]) for _ in range(1200)])
     await stage.store.match(1200, match)
-
     clock.advance(days=31)
-    await tidied(stage, queue=queue, rounds=1)
+    return CountingQueue(stage.store, stage.telemetry.depths)
 
-    first_round = queue.bites[: queue.bites.index(0) + 1]
-    assert len(first_round) > 3
-    assert sum(first_round) >= 1200
-    assert await stage.store.events(EventFilter()) == []
+
+def tidying(stage: Stage, queue: Queue) -> Upkeep:
+    """Return the upkeep of *queue*."""
+    return Upkeep(queue=queue, ledger=stage.store, telemetry=stage.telemetry, retention=RETENTION)
