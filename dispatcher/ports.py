@@ -112,8 +112,8 @@ class Queue(Protocol):
     async def settle(self, batch: Sequence[Settled]) -> Sequence[bool]:
         """Record attempts and move deliveries on; False for each whose lease is no longer ours.
 
-        The lanes are told of what became of their attempts; where one opens, all that waits in it
-        is due.
+        The lanes are told of what became of their attempts; where one opens, what waits in it is
+        due: all, but for what was put off beyond the oldest few thousand.
         """
 
     async def retry(self, ids: Sequence[DeliveryId]) -> Sequence[Retrial]:

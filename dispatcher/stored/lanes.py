@@ -27,6 +27,9 @@ WELL = Lane()
 """How a lane is that has no breaker in the store."""
 SECOND_CHANCE = micros_of(RetryPolicy().after_refusal * (1 + RetryPolicy().jitter))
 """What was refused waits for its second chance, whoever answers meanwhile."""
+MOST_HASTENED = 2000
+"""Of what was put off in a lane that opens so many are due at once, the oldest; what else there is
+keeps its time, as no transaction may take longer the more has gathered."""
 
 Ended = tuple[str, LeaseId, Outcome | None]
 """Whose attempt it was, under which lease, and how it ended."""

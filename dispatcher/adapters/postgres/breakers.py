@@ -10,6 +10,7 @@ from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.domain.lanes import Lane
 from dispatcher.stored.lanes import (
+    MOST_HASTENED,
     SECOND_CHANCE,
     WELL,
     Ended,
@@ -27,15 +28,19 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
 WHERE lane.client_id = now.client_id
 """
 _HASTEN = """
-UPDATE delivery SET due_at = created_at
-WHERE client_id = ANY($1::text[]) AND state = 'pending' AND due_at > $2
-    AND (refusals = 0 OR due_at > $2::bigint + $3::bigint)
+UPDATE delivery SET due_at = created_at WHERE number = ANY(ARRAY(
+    SELECT number FROM delivery
+    WHERE client_id = ANY($1::text[]) AND state = 'pending' AND due_at > $2
+        AND (refusals = 0 OR due_at > $2::bigint + $3::bigint)
+    ORDER BY number LIMIT $4))
 """
-_TAKE_THEIR_PLACE = """
-UPDATE delivery SET due_at = created_at
-WHERE client_id = ANY($1::text[]) AND state = 'pending' AND tries > 0
-    AND due_at > created_at AND due_at <= $2
-"""
+_TAKE_THEIR_PLACE = f"""
+UPDATE delivery SET due_at = created_at WHERE number = ANY(ARRAY(
+    SELECT number FROM delivery
+    WHERE client_id = ANY($1::text[]) AND state = 'pending' AND tries > 0
+        AND due_at > created_at AND due_at <= $2
+    ORDER BY number LIMIT {MOST_HASTENED}))
+"""  # noqa: S608 - a constant number
 """What came due while the lane was closed is as old as it is, not as young as its last attempt."""
 
 
@@ -86,7 +91,7 @@ async def _steer(tx: Transaction, client_id: str, how: Callable[[Lane], Lane]) -
 async def _change(tx: Transaction, before: Mapping[str, Lane], after: Mapping[str, Lane]) -> bool:
     """Write down which lanes are another way than *before*; say whether there are any."""
     if hastened := opened(before, after):
-        await tx.write(_HASTEN, hastened, tx.now, SECOND_CHANCE)
+        await tx.write(_HASTEN, hastened, tx.now, SECOND_CHANCE, MOST_HASTENED)
         await tx.write(_TAKE_THEIR_PLACE, hastened, tx.now)
     others = changed(before, after)
     await write_breakers(tx, others)

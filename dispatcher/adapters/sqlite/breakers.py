@@ -12,6 +12,7 @@ from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.domain.lanes import Lane
 from dispatcher.stored.lanes import (
+    MOST_HASTENED,
     NOT_SENT,
     SECOND_CHANCE,
     WELL,
@@ -34,17 +35,21 @@ FROM jsonb_each(?) WHERE client_id = value ->> 0
 """
 _HASTEN = """
 UPDATE delivery SET due_at = created_at
-WHERE client_id IN (SELECT value FROM json_each(?1)) AND state = 'pending'
-    AND (tries > 0) IN (0, 1) AND due_at > ?2
-    AND (refusals = 0 OR due_at > ?2 + ?3)
+WHERE number IN (
+    SELECT number FROM delivery INDEXED BY delivery_pending
+    WHERE client_id IN (SELECT value FROM json_each(?1)) AND state = 'pending'
+        AND (tries > 0) IN (0, 1) AND due_at > ?2
+        AND (refusals = 0 OR due_at > ?2 + ?3)
+    ORDER BY number LIMIT ?4)
 """
-_TAKE_THEIR_PLACE = """
+_TAKE_THEIR_PLACE = f"""
 UPDATE delivery SET due_at = created_at
 WHERE number IN (
     SELECT number FROM delivery INDEXED BY delivery_pending
     WHERE client_id IN (SELECT value FROM json_each(?1)) AND state = 'pending' AND (tries > 0) = 1
-        AND due_at > created_at AND due_at <= ?2)
-"""
+        AND due_at > created_at AND due_at <= ?2
+    ORDER BY number LIMIT {MOST_HASTENED})
+"""  # noqa: S608 - a constant number
 """What came due while the lane was closed is as old as it is, not as young as its last attempt."""
 _UNWELL = "SELECT json_group_array(client_id) FROM lane WHERE breaker IS NOT NULL"
 
@@ -123,7 +128,7 @@ def _touch(tx: Transaction, client_id: str) -> None:
 def _change(tx: Transaction, before: Mapping[str, Lane], after: Mapping[str, Lane]) -> bool:
     """Write down which lanes are another way than *before*; say whether there are any."""
     if hastened := opened(before, after):
-        tx.write(_HASTEN, packed(hastened), tx.now, SECOND_CHANCE)
+        tx.write(_HASTEN, packed(hastened), tx.now, SECOND_CHANCE, MOST_HASTENED)
         tx.write(_TAKE_THEIR_PLACE, packed(hastened), tx.now)
     others = changed(before, after)
     write_breakers(tx, others)

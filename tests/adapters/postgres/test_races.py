@@ -1,4 +1,4 @@
-"""What comes to two replicas at one moment: joins and ends, and who waits for a lane."""
+"""What comes to two replicas at one moment: joins and ends, who waits for a lane, and how long."""
 
 from datetime import timedelta
 
@@ -7,13 +7,14 @@ import anyio.lowlevel
 import psycopg
 import pytest
 
-from dispatcher.adapters.postgres import PostgresStore, intake
+from dispatcher.adapters.postgres import PostgresStore, breakers, intake
 from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.deliveries import Delivery, DeliveryState
 from dispatcher.domain.events import ClientId, Intake
 from dispatcher.domain.ledger import EventFilter
 from dispatcher.ports import Retention
 from tests.contract.steps import LEASE, accept, claim, match_all, owe, records, register
+from tests.contract.test_lanes import park, probe
 from tests.kit.builders import a_join, acknowledged, an_application, an_event, called_off
 from tests.kit.clock import FakeClock
 
@@ -145,6 +146,19 @@ async def test_a_claim_waits_for_no_lane_that_it_finds_later(
         DeliveryState.PENDING,
         DeliveryState.IN_FLIGHT,
     }
+
+
+async def test_a_lane_that_opens_hastens_only_so_much(
+    store: PostgresStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what was put off the oldest is due when the lane opens: no write grows without end."""
+    monkeypatch.setattr(breakers, "MOST_HASTENED", 2)
+    await park(store, clock, waiting=1)
+    oldest = [record.id for record in await records(store)][:2]
+
+    await store.settle([acknowledged(await probe(store, clock))])
+
+    assert [delivery.id for delivery in await claim(store)] == oldest
 
 
 async def until_waiting(database: str, count: int) -> None:
