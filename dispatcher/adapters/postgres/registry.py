@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dispatcher.adapters.postgres.breakers import forget
 from dispatcher.adapters.postgres.doors import Door
 from dispatcher.adapters.postgres.lanes import hold_lanes
-from dispatcher.adapters.postgres.transactions import READING, Transaction
+from dispatcher.adapters.postgres.transactions import MOVING, READING, Transaction
 from dispatcher.domain.applications import Application
 from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.domain.events import ClientId, SourceName
@@ -96,7 +96,9 @@ class PostgresRegistry(Door):
 
     async def replace_application(self, application: Application) -> None:
         """Replace the record of the same client_id; raise NotFound where there is none."""
-        await self._run(lambda tx: _replace_application(tx, application, self._engine.seal))
+        await self._engine.run(
+            lambda tx: _replace_application(tx, application, self._engine.seal), terms=MOVING
+        )
 
     async def delete_application(self, client_id: ClientId) -> None:
         """Remove an application; an unknown one is no error."""

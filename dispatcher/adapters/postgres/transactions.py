@@ -144,6 +144,8 @@ class Terms:
 
 WRITING = Terms()
 TIDYING = Terms(patience=5 * PATIENCE)
+MOVING = Terms(patience=30 * PATIENCE)
+"""For what an operator asks for once, and what grows with a backlog."""
 READING = Terms(isolation="REPEATABLE READ, READ ONLY")
 BROWSING = Terms(patience=5 * PATIENCE, isolation="REPEATABLE READ, READ ONLY")
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from dispatcher.adapters.postgres import PostgresStore, breakers, intake
+from dispatcher.adapters.postgres.connections import PATIENCE
 from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.deliveries import Delivery, DeliveryState
 from dispatcher.domain.events import ClientId, Intake
@@ -159,6 +160,24 @@ async def test_a_lane_that_opens_hastens_only_so_much(
     await store.settle([acknowledged(await probe(store, clock))])
 
     assert [delivery.id for delivery in await claim(store)] == oldest
+
+
+async def test_a_backlog_of_any_size_is_re_pointed(store: PostgresStore, database: str) -> None:
+    """A URI is replaced though it takes longer than others may wait to re-point what is owed."""
+    await owe(store, "shop")
+    with psycopg.connect(database, autocommit=True) as server:
+        server.execute(_SLOW_TO_RE_POINT.format(PATIENCE.total_seconds() + 1).encode())
+
+    await store.replace_application(an_application("shop", urls=["https://shop.example/new"]))
+
+    assert [record.uri for record in await records(store)] == ["https://shop.example/new"]
+
+
+_SLOW_TO_RE_POINT = """
+CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_sleep({}); RETURN NULL; END';
+CREATE TRIGGER slowly BEFORE UPDATE OF uri ON delivery EXECUTE FUNCTION slowly()
+"""
 
 
 async def until_waiting(database: str, count: int) -> None:
