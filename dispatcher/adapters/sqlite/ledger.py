@@ -156,8 +156,9 @@ class SqliteLedger(Door):
 
 def _where_events(wanted: EventFilter, before: int | None) -> _Where:
     state = wanted.state and EventState(wanted.state)
-    # The literal, not a parameter, so that the partial index of unmatched events serves.
-    state_clause = f"state = '{state}' AND :state IS NOT NULL"
+    # The literal, not a parameter, so that the partial indexes of unmatched and due events serve.
+    due = "AND due = 1" if state is EventState.ACCEPTED else ""
+    state_clause = f"state = '{state}' {due} AND :state IS NOT NULL"
     return {
         "initiator": ("initiator = :initiator", wanted.initiator),
         "sub": ("sub = :sub", wanted.sub),
@@ -171,10 +172,9 @@ def _where_events(wanted: EventFilter, before: int | None) -> _Where:
 
 def _where_deliveries(wanted: DeliveryFilter, before: int | None, event: int | None) -> _Where:
     state = wanted.state and DeliveryState(wanted.state)
-    settled = "settled_at IS NOT NULL" if state and state.settled else "settled_at IS NULL"
     return {
         "client_id": ("client_id = :client_id", wanted.client_id),
-        "state": (f"state = :state AND {settled}", state),
+        "state": (_IN_STATE[state] if state else "", state),
         "event": ("event = :event", event),
         "since": ("created_at >= :since", maybe_micros(wanted.since)),
         "until": ("created_at < :until", maybe_micros(wanted.until)),
@@ -183,6 +183,16 @@ def _where_deliveries(wanted: DeliveryFilter, before: int | None, event: int | N
     }
 
 
+_IN_STATE: Mapping[DeliveryState, str] = {
+    DeliveryState.PENDING: "state = :state AND settled_at IS NULL",
+    DeliveryState.IN_FLIGHT: "number IN (SELECT number FROM delivery INDEXED BY delivery_leased"
+    " WHERE state = 'in_flight' AND :state IS NOT NULL)",
+    # Most are, so that a page of them is soon found among the newest.
+    DeliveryState.DELIVERED: "state = :state",
+    DeliveryState.FAILED: "state = :state AND settled_at IS NOT NULL",
+    DeliveryState.CANCELLED: "state = :state AND settled_at IS NOT NULL",
+}
+"""What is asked of a delivery's state, with what makes an index serve."""
 _PARKED = """
 number IN (
     SELECT waiting.number FROM lane

@@ -20,6 +20,10 @@ from dispatcher.adapters.sqlite import (
     pruning,
     settlements,
 )
+from dispatcher.adapters.sqlite.readers import InlineReaders
+from dispatcher.domain.deliveries import DeliveryState
+from dispatcher.domain.events import EventState
+from dispatcher.domain.ledger import DeliveryFilter, EventFilter
 from dispatcher.stored.turns import shares
 from dispatcher.stored.values import micros
 from keys import Seal
@@ -109,6 +113,65 @@ async def test_first_attempts_are_found_behind_any_number_of_retries(
     ratio = long / short
 
     assert ratio < 1.2
+
+
+# What is pending is looked for among the newest: nobody knows whether little or much of it waits.
+@pytest.mark.parametrize("state", sorted({*DeliveryState} - {DeliveryState.PENDING}))
+async def test_a_page_of_a_state_costs_the_same_among_many(
+    folder: Path, clock: FakeClock, seal: Seal, state: DeliveryState
+) -> None:
+    """Whoever reads what is in one state pays for the page, not for all that there is."""
+    wanted = DeliveryFilter(state=state)
+    few, many = [
+        await _steps_to_read(folder / f"{rows}.db", rows, clock, seal, wanted)
+        for rows in (1_000, 20_000)
+    ]
+
+    assert many <= 1.2 * few
+
+
+async def test_a_page_of_what_waits_costs_the_same_among_many(
+    folder: Path, clock: FakeClock, seal: Seal
+) -> None:
+    """Events that are not yet matched are found among any number that are."""
+    wanted = EventFilter(state=EventState.ACCEPTED)
+    few, many = [
+        await _steps_to_read(folder / f"{rows}.db", rows, clock, seal, wanted)
+        for rows in (1_000, 20_000)
+    ]
+
+    assert many <= 1.2 * few
+
+
+async def _steps_to_read(
+    path: Path, rows: int, clock: FakeClock, seal: Seal, wanted: DeliveryFilter | EventFilter
+) -> int:
+    """Return how many steps a page takes where nearly all deliveries were delivered."""
+    store = await SqliteStore.open(path, clock=clock, seal=seal, inline=True)
+    connection = store._engine.scribe._connection
+    assert connection is not None
+    _fill(connection, rows)
+    with connection:
+        connection.execute(_NEARLY_ALL_OVER.format(now=micros(NOON)))
+    readers = store._engine.readers
+    assert isinstance(readers, InlineReaders)
+    steps = _counted(readers._connection)
+    if isinstance(wanted, DeliveryFilter):
+        assert await store.deliveries(wanted)
+    else:
+        assert len(await store.events(wanted)) == 20
+    await store.close()
+    return len(steps)
+
+
+_NEARLY_ALL_OVER = """
+UPDATE delivery SET state = 'delivered', settled_at = {now} WHERE number > 80;
+UPDATE delivery SET state = 'failed', settled_at = {now} WHERE number <= 20;
+UPDATE delivery SET state = 'cancelled', settled_at = {now} WHERE number BETWEEN 21 AND 40;
+UPDATE delivery SET state = 'in_flight', lease_until = {now}, lease = 1
+    WHERE number BETWEEN 41 AND 60;
+UPDATE event SET state = 'accepted', due = 1 WHERE number <= 20
+"""
 
 
 async def _steps(
