@@ -27,8 +27,8 @@ from dispatcher.domain.ledger import DeliveryFilter, EventFilter
 from dispatcher.stored.turns import shares
 from dispatcher.stored.values import micros
 from keys import Seal
-from tests.contract.steps import LEASE
-from tests.kit.builders import acknowledged, an_application
+from tests.contract.steps import LEASE, owe
+from tests.kit.builders import acknowledged, an_application, put_off
 from tests.kit.clock import NOON, FakeClock
 
 OFTEN = {
@@ -89,6 +89,39 @@ def test_the_statements_are_found() -> None:
         "settlements",
     }  # fmt: skip
     assert len(OFTEN) > 30
+
+
+async def test_a_statement_is_planned_once(folder: Path, clock: FakeClock, seal: Seal) -> None:
+    """Whatever the values of its parameters are, no statement of the daily work is planned anew.
+
+    While it plans a statement SQLite asks for leave to read each column.
+    """
+    store = await SqliteStore.open(folder / "store.db", clock=clock, seal=seal, inline=True)
+    planned: list[str | None] = []
+
+    def note(_: int, table: str | None, *__: str | None) -> int:
+        planned.append(table)
+        return apsw.SQLITE_OK
+
+    async def work(size: int) -> None:
+        await owe(store, "shop", "mail", events=size)
+        claimed = await store.claim(size, lease=LEASE, per_lane=size)
+        await store.settle([acknowledged(one) for one in claimed[1:]])
+        await store.settle([put_off(one, until=clock.steady()) for one in claimed[:1]])
+        clock.advance(seconds=size)
+
+    await work(2)
+    connection = store._engine.scribe._connection
+    assert connection is not None
+    connection.authorizer = note
+    await work(3)
+    at_first = len(planned)
+    for size in range(4, 8):
+        await work(size)
+    await store.close()
+
+    assert at_first > 100
+    assert planned[at_first:] == []
 
 
 async def test_a_claim_costs_the_same_with_a_long_backlog(
