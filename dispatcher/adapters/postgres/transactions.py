@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from dispatcher.adapters.postgres.connections import PATIENCE, Connection
+from dispatcher.domain.errors import InvalidSettings, StoreUnavailable
 from dispatcher.stored.books import Books
 
 T = TypeVar("T")
@@ -128,7 +129,12 @@ class Transaction:
         """Read the registry where what is known of it is not of that *version*."""
         if self.shelf.version != version:
             applications, sources = await self.rows(_APPLICATIONS), await self.rows(_SOURCES)
-            self.shelf = Shelf(version, self._opened(applications, sources))
+            try:
+                self.shelf = Shelf(version, self._opened(applications, sources))
+            except InvalidSettings as error:
+                if not self.shelf.version:
+                    raise  # at the start, where an operator is told what to mend
+                raise StoreUnavailable(f"The registry can not be read: {error.message}") from error
 
 
 Command = Callable[[Transaction], Awaitable[T]]

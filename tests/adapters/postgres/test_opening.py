@@ -9,11 +9,13 @@ import pytest
 from dispatcher.adapters.clock import SystemClock
 from dispatcher.adapters.postgres import PostgresStore, migrate
 from dispatcher.adapters.postgres.schema import STEPS
-from dispatcher.domain.errors import InvalidSettings
+from dispatcher.domain.errors import InvalidSettings, StoreUnavailable
+from dispatcher.domain.events import SourceName
+from dispatcher.domain.sources import Source
 from keys import Seal
 from tests.adapters.postgres.conftest import Open
-from tests.contract.steps import register
-from tests.kit.builders import an_application
+from tests.contract.steps import claim, owe, register
+from tests.kit.builders import acknowledged, an_application
 from tests.kit.postgres import Server, an_own_server
 
 
@@ -134,6 +136,25 @@ async def test_a_master_key_is_changed_one_replica_after_the_other(opens: Open) 
     store = await opens(seal=Seal([new]))
 
     assert [one.client_key_pem for one in store.applications.values()] == ["PEM"]
+
+
+async def test_what_a_replica_can_not_open_is_a_fault_of_ours(opens: Open) -> None:
+    """A replica without another's new key can do nothing for now, and is well again with it.
+
+    Nothing that it was asked for is given up: it is told as of a store that does not answer.
+    """
+    old, new = b"a" * 32, b"b" * 32
+    behind = await opens(seal=Seal([old]))
+    await owe(behind, "shop")
+    (delivery,) = await claim(behind)
+    ahead = await opens(seal=Seal([new, old]))
+    await ahead.put_source(Source(name=SourceName("op"), secrets=("whsec_a",)))
+
+    with pytest.raises(StoreUnavailable):
+        await behind.settle([acknowledged(delivery)])
+
+    assert "master" in str(await behind.writable()).lower()
+    assert await ahead.settle([acknowledged(delivery)]) == [True]
 
 
 async def test_the_store_tells_the_time(database: str, seal: Seal) -> None:
