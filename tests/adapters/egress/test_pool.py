@@ -158,6 +158,24 @@ async def test_who_gives_up_waiting_passes_the_place_on() -> None:
     assert pool.busy == 1
 
 
+async def test_a_place_that_somebody_took_meanwhile_is_waited_for_again() -> None:
+    """Who was woken for a place that a newcomer has by then goes on waiting: a limit is a limit."""
+    pool, late = Pool(), asyncio.get_running_loop().time() + 60
+    await pool.enter(1, deadline=late)
+    woken = asyncio.ensure_future(pool.enter(1, deadline=late))
+    await asyncio.sleep(0)
+
+    pool.leave()
+    await pool.enter(1, deadline=late)
+    await asyncio.wait([woken], timeout=0)
+    by_then = pool.busy, woken.done()
+    pool.leave()
+    await asyncio.wait_for(woken, 5)
+
+    assert by_then == (1, False)
+    assert pool.busy == 1
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_a_deadline_just_after_the_connect(make_sender: Factory, scheme: str) -> None:
     """Where the time is up before the first byte goes out, the socket is closed all the same."""
