@@ -23,7 +23,7 @@ from dispatcher.adapters.egress.tls import context_of
 from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import Acknowledged, Cause, Outcome, Unreachable, Withheld
 from tests.adapters.egress.conftest import LOOPBACK, application, post
-from tests.kit.rp_server import RpServer, answers
+from tests.kit.rp_server import Peer, RpServer, answers
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -142,6 +142,22 @@ async def test_two_names_on_one_address(sender: HttpSender, ca: trustme.CA) -> N
         assert greeted == ["a.test", "b.test"]
         hosts = [(request.values("host")[0][:6], request.connection) for request in rp.requests]
         assert hosts == [("a.test", 0), ("b.test", 1), ("a.test", 0), ("b.test", 1)]
+
+
+async def test_http_1_1_is_what_is_agreed_upon(sender: HttpSender, ca: trustme.CA) -> None:
+    """A server that would rather speak HTTP/2 is told in the handshake what is spoken here."""
+    agreed: list[str | None] = []
+
+    async def note(peer: Peer) -> None:
+        agreed.append(peer.writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        await answers(200)(peer)
+
+    context = server_context(ca, "rp.test")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with RpServer(note, tls=context) as rp:
+        outcome = await post(sender, rp.uri(host="rp.test"), trusting(ca))
+
+    assert (outcome, agreed) == (Acknowledged(status=200), ["http/1.1"])
 
 
 async def test_not_tls_at_all(sender: HttpSender) -> None:
