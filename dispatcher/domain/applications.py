@@ -152,6 +152,7 @@ def application_from(document: object, rules: RegistrationRules) -> Application:
     name = root.required("name", ok=_is_name, rule="at least one character, without < and >")
     algorithm = _algorithm(root, rules)
     _refuse_encryption(root)
+    _refuse_secret(root)
     session_required = root.boolean("backchannel_logout_session_required")
     logout = _logout_member(root)
     urls, mode, selected, metadata = _oidc_logout(logout, rules)
@@ -211,6 +212,12 @@ def _refuse_encryption(root: Reader) -> None:
             root.fault(
                 name, "encrypted logout tokens are not supported, and none is sent plain instead"
             )
+
+
+def _refuse_secret(root: Reader) -> None:
+    # What is kept in the record is shown to whoever may read it.
+    if "client_secret" in root:
+        root.fault("client_secret", "is not kept in the record: leave it out, nothing here needs it")
 
 
 def _logout_member(root: Reader) -> Reader | None:

@@ -581,6 +581,14 @@ def test_what_reaches_inside_is_for_the_file_alone(member: str) -> None:
     assert read({**SHOP, "logout_delivery": {member: None}}).delivery == LogoutDelivery()
 
 
+def test_a_client_secret_is_no_part_of_the_record() -> None:
+    """A secret in the record, which is shown, is refused by its name and not quoted."""
+    for rules in (OVER_THE_API, FROM_THE_FILE):
+        assert faults_of({**SHOP, "client_secret": "KANARI"}, rules) == [
+            "client_secret: is not kept in the record: leave it out, nothing here needs it"
+        ]
+
+
 def test_a_client_key_is_never_shown() -> None:
     """The key of a client certificate is read, and neither shown in the document nor printed."""
     pem = {"client_certificate_pem": "certificate", "client_key_pem": "hidden", "ca_pem": "ca"}
