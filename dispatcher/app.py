@@ -98,8 +98,8 @@ class House:
         """
         with bound_sockets(self.settings) as sockets:
             async with anyio.create_task_group() as tasks:
-                if self.role is not Role.API:
-                    tasks.start_soon(self.workers.run)
+                work = self.workers.attend if self.role is Role.API else self.workers.run
+                tasks.start_soon(work)
                 main = self.management_app if self.role is Role.WORKER else self.app
                 for app, bound in zip((main, self.management_app), sockets, strict=False):
                     server = Server(server_config(app, self.settings))

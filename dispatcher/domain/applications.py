@@ -217,7 +217,9 @@ def _refuse_encryption(root: Reader) -> None:
 def _refuse_secret(root: Reader) -> None:
     # What is kept in the record is shown to whoever may read it.
     if "client_secret" in root:
-        root.fault("client_secret", "is not kept in the record: leave it out, nothing here needs it")
+        root.fault(
+            "client_secret", "is not kept in the record: leave it out, nothing here needs it"
+        )
 
 
 def _logout_member(root: Reader) -> Reader | None:

@@ -30,3 +30,9 @@ class Upkeep:
             while await self._queue.prune(self._retention) and anyio.current_time() < until:
                 await checkpoint()
             await anyio.sleep_until(until)
+
+    async def tell(self) -> None:
+        """Tell how much is waiting, for ever, and leave the tidying to others."""
+        while True:
+            self._telemetry.waiting(await self._ledger.depth())
+            await anyio.sleep(EVERY.total_seconds())

@@ -88,6 +88,16 @@ class Workers:
                     await self._work(send)
                     self._give_back_the_rest(send)
 
+    async def attend(self) -> None:
+        """Leave the work to other processes until ``drain``, and do what each owes by itself.
+
+        Whoever waits here is woken here, and what is waiting, the clock too, is told by each.
+        """
+        with self._stopping:
+            async with anyio.create_task_group() as loops:
+                loops.start_soon(self._forever, "upkeep", self._upkeep.tell)
+                loops.start_soon(self._forever, "waiting", self._waiting.run)
+
     async def drain(self, grace: timedelta) -> None:
         """Claim nothing more, give back what is not on its way, and wait for what is.
 

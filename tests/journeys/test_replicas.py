@@ -16,7 +16,7 @@ from tests.kit.folders import a_folder
 from tests.kit.postgres import Server
 from tests.kit.processes import SinkProcess, a_producer, a_sink, history_of
 from tests.kit.service import ROOT, Service, free_port
-from tests.kit.steps import an_event, an_order, until_nothing_waits
+from tests.kit.steps import an_event, an_order, signed, until, until_nothing_waits
 from tests.lab.kills import ALGORITHMS, EVENTS_PER_SECOND, a_service
 
 
@@ -91,6 +91,28 @@ def test_a_killed_replica_is_made_up_for(url: str, tmp_path: Path) -> None:
     assert kept.missing == frozenset()
     assert kept.unasked == frozenset()
     assert exits == [0, 0]
+
+
+def test_who_waits_at_one_replica_hears_what_another_has_done(url: str, tmp_path: Path) -> None:
+    """A replica that delivers nothing answers with the outcomes of those that do.
+
+    What waits, and the clock, are in its metrics like in those of any other.
+    """
+    with (
+        a_sink(tmp_path, applications=3) as sink,
+        replicas(url, sink, tmp_path) as (api, *_),
+    ):
+        webhook = signed(api, an_event(1, "crm"))
+        webhook["headers"]["prefer"] = "wait=20"
+        answer = httpx2.post(api.webhook_url, **webhook, timeout=60)
+        until(lambda: api.metric('dispatcher_deliveries{state="delivered"}') == 1)
+        drift = api.metric("dispatcher_clock_drift_seconds")
+        exit_code = api.stop()
+
+    assert answer.status_code == 200
+    assert answer.json()["deliveries"] == [{"client_id": "crm", "state": "delivered"}]
+    assert drift != 0
+    assert exit_code == 0
 
 
 def test_each_door_of_the_store_is_tried(url: str) -> None:
