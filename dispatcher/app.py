@@ -34,6 +34,7 @@ from dispatcher.adapters.telemetry import Telemetry, configure_logging
 from dispatcher.adapters.vault import VaultSigner, VaultVerifier, faults_of_source
 from dispatcher.domain.applications import RegistrationRules
 from dispatcher.domain.errors import Fault, InvalidSettings
+from dispatcher.domain.reading import is_json
 from dispatcher.listeners import Server, bound_sockets, server_config, url_of
 from dispatcher.pipeline.declare import declare, declare_clients, declare_sources, without_key
 from dispatcher.pipeline.deliver import Deliver, Terms
@@ -356,19 +357,16 @@ async def _apply(declared: Declared, rooms: _Rooms) -> Sequence[str]:
     )
 
 
-def _no_json(constant: str) -> object:
-    raise ValueError(f"{constant} is not JSON")
-
-
 def _discovery_extra(path: Path | None) -> Mapping[str, object]:
     if path is None:
         return {}
     try:
-        extra = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_json)
+        extra = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         fault = Fault("DISPATCHER_DISCOVERY_EXTRA", f"can not be read: {type(error).__name__}")
         raise InvalidSettings([fault]) from None
-    if not isinstance(extra, dict):
+    if not isinstance(extra, dict) or not is_json(extra):
+        # Read here is also what JSON can not write: NaN, 1e999, half of a character.
         raise InvalidSettings([Fault("DISPATCHER_DISCOVERY_EXTRA", "must hold a JSON object")])
     return extra
 

@@ -420,6 +420,12 @@ def discovery_extra_without_meaning(premises: Premises) -> str:
     return "DISPATCHER_DISCOVERY_EXTRA"
 
 
+def discovery_extra_too_large(premises: Premises) -> str:
+    """Start with a file of extra members that holds a number beyond all that can be written."""
+    premises.set(DISCOVERY_EXTRA=premises.file("extra.json", '{"a": 1e999}'))
+    return "DISPATCHER_DISCOVERY_EXTRA"
+
+
 def metadata_allowed(premises: Premises) -> str:
     """Start with an allow-list that nothing opens."""
     premises.set(EGRESS_ALLOW="169.254.0.0/16")
@@ -475,6 +481,7 @@ BAD_STARTS: list[Callable[[Premises], str]] = [
     broken_discovery_extra,
     discovery_extra_list,
     discovery_extra_without_meaning,
+    discovery_extra_too_large,
     metadata_allowed,
     no_declarative_file,
     faulty_declarative_file,
