@@ -139,5 +139,5 @@ def _may_send(source: Source, event: LogoutEvent) -> bool:
 def _refuse_initiators(told: Told, source: Source) -> None:
     for index, item in enumerate(told.items):
         if isinstance(item, LogoutEvent) and not _may_send(source, item):
-            where = f"[{index}].initiator" if len(told.items) > 1 else "initiator"
+            where = f"[{index}].initiator" if told.listed else "initiator"
             raise Forbidden(f"{where}: this source may not send {item.initiator}.")

@@ -216,6 +216,16 @@ async def test_a_forbidden_initiator_is_named(face: Face) -> None:
     assert await face.stored() == []
 
 
+async def test_a_forbidden_initiator_is_named_as_it_came(face: Face) -> None:
+    """An array of one is an array: what is wrong in it has its index, which one event has not."""
+    forbidden = an_event(initiator="account-deleted")
+    told = (forbidden, [forbidden])
+
+    details = [(await face.webhook(one, source="kiosk")).json()["detail"] for one in told]
+
+    assert [detail.partition(":")[0] for detail in details] == ["initiator", "[0].initiator"]
+
+
 async def test_an_allowed_initiator_is_let_in(face: Face) -> None:
     """A source may send the initiators that it is allowed, and joins, which have none."""
     answer = await face.webhook([an_event(initiator="rp-logout"), a_join()], source="kiosk")
