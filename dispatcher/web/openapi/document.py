@@ -8,53 +8,23 @@ from dispatcher.web.openapi import management
 from dispatcher.web.openapi.operations import (
     FORM,
     JSON,
+    PROBLEM,
     Operation,
     answer,
     body,
-    in_path,
     operation,
     refused,
 )
 from dispatcher.web.openapi.schemas import SCHEMAS
-from dispatcher.web.openapi.shapes import TEXT, array, partial, ref
+from dispatcher.web.openapi.shapes import TEXT, partial, ref
+from dispatcher.web.openapi.webhooks import WEBHOOKS
 
-_PROBLEM = "application/problem+json"
 _HTML, _CSS, _METRICS = "text/html", "text/css", "text/plain"
-_INTAKE = {"anyOf": [ref("SessionEnded"), ref("SessionJoined")]}
 _CLIENT = {"client_id": TEXT, "client_secret": TEXT}
 _REFUSED_BY_OAUTH = {
     **refused(400, 401, 429, error="OAuthError"),
-    **refused(408, 413, 503, error="Problem", media_type=_PROBLEM),
+    **refused(408, 413, 503, error="Problem", media_type=PROBLEM),
 }
-
-_SOURCES: Mapping[str, Mapping[str, Operation]] = {
-    "/webhooks/{source}": {
-        "post": operation(
-            "Tell of a session's end, or of a login, or of up to 1,000 of them",
-            tag="sources",
-            description="The answer comes when it is on disk. A repeat gets the same answer.",
-            parameters=[
-                in_path("source", TEXT),
-                {
-                    "name": "Prefer",
-                    "in": "header",
-                    "description": "`wait=N`: answer with the first outcomes, within N seconds.",
-                    "schema": TEXT,
-                },
-            ],
-            request=body({"anyOf": [_INTAKE, array(_INTAKE, minItems=1, maxItems=1000)]}),
-            answers={
-                200: answer("The first outcomes, where they were waited for.",
-                            ref("FirstOutcomes")),
-                202: answer("On disk.",
-                            {"anyOf": [ref("Accepted"), array(ref("Accepted"))]}),
-                **refused(400, 401, 403, 404, 408, 409, 413, 415, 503, error="Problem",
-                          media_type=_PROBLEM),
-            },
-            security=[{"webhookSignature": []}, {"sourceToken": []}],
-        )
-    },
-}  # fmt: skip
 
 _OAUTH: Mapping[str, Mapping[str, Operation]] = {
     "/oauth/token": {
@@ -131,7 +101,7 @@ DOCUMENT: Mapping[str, object] = {
         "description": "Tells applications that a session is over.",
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     },
-    "paths": {**_SOURCES, **_OAUTH, **management.PATHS, **_PUBLIC},
+    "paths": {**WEBHOOKS, **_OAUTH, **management.PATHS, **_PUBLIC},
     "components": {"schemas": SCHEMAS, "securitySchemes": _SECURITY},
 }
 

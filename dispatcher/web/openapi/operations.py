@@ -12,8 +12,9 @@ Parameter: TypeAlias = Mapping[str, object]
 Answers: TypeAlias = Mapping[int, object]
 
 JSON = "application/json"
+PROBLEM = "application/problem+json"
 FORM = "application/x-www-form-urlencoded"
-_REASONS: Mapping[int, str] = {
+REASONS: Mapping[int, str] = {
     400: "The request is faulty: every fault is named.",
     401: "Nobody has proved who this is.",
     403: "Who this is may not do this.",
@@ -51,15 +52,24 @@ def members() -> list[Parameter]:
 
 def body(schema: Schema, *media_types: str) -> Mapping[str, object]:
     """Return a request's body, which is JSON unless it is said to be something else."""
-    content = {media_type: {"schema": schema} for media_type in media_types or (JSON,)}
-    return {"required": True, "content": content}
+    return {"required": True, "content": content_of(dict.fromkeys(media_types or (JSON,), schema))}
+
+
+def content_of(schemas: Mapping[str, Schema]) -> Mapping[str, object]:
+    """Return what a body may hold, by its media type."""
+    return {media_type: {"schema": schema} for media_type, schema in schemas.items()}
 
 
 def answer(description: str, schema: Schema | None = None, media_type: str = JSON) -> object:
     """Return what an answer is described by."""
     if schema is None:
         return {"description": description}
-    return {"description": description, "content": {media_type: {"schema": schema}}}
+    return answer_in(description, {media_type: schema})
+
+
+def answer_in(description: str, schemas: Mapping[str, Schema]) -> object:
+    """Return what an answer is described by that comes in one of several media types."""
+    return {"description": description, "content": content_of(schemas)}
 
 
 def operation(
@@ -106,4 +116,4 @@ def api(
 
 def refused(*statuses: int, error: str = "Auth0Error", media_type: str = JSON) -> Answers:
     """Return the refusals by *statuses*."""
-    return {status: answer(_REASONS[status], ref(error), media_type) for status in statuses}
+    return {status: answer(REASONS[status], ref(error), media_type) for status in statuses}

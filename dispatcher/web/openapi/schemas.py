@@ -6,8 +6,9 @@ from dispatcher.domain.applications import ManagedBy, Mode, Subject, TokenType
 from dispatcher.domain.deliveries import DeliveryState, OutcomeKind, Reason
 from dispatcher.domain.events import Audience, EventState, UnmatchedReason
 from dispatcher.domain.lanes import LaneState
-from dispatcher.domain.sources import SECRET_MEMBERS, SourceFormat
+from dispatcher.domain.sources import SECRET_MEMBERS, PassedOver, SourceFormat
 from dispatcher.web.openapi.shapes import (
+    ANYTHING,
     COUNT,
     FLAG,
     IDENTIFIER,
@@ -115,6 +116,20 @@ _JOINED: Mapping[str, Schema] = {
     "expires_at": MOMENT,
     **_ABOUT,
 }
+_SOMETHING: Schema = {"type": "string", "minLength": 1}
+_CLOUD_EVENT: Schema = {
+    "type": "object",
+    "description": "Its type ends in session.ended or session.joined; data are the other members.",
+    "properties": {
+        "specversion": {"const": "1.0"},
+        **dict.fromkeys(("id", "source", "type"), _SOMETHING),
+        "time": MOMENT,
+        "datacontenttype": TEXT,
+        "data": ANYTHING,
+        "data_base64": TEXT,
+    },
+    "required": ["specversion", "id", "source", "type"],
+}
 _ATTEMPT = record(
     number={"type": "integer", "minimum": 1},
     started_at=MOMENT,
@@ -220,6 +235,9 @@ SCHEMAS: Mapping[str, Schema] = {
         href=TEXT,
         warnings=array({"const": "unknown_initiator"}),
     ),
+    "PassedOver": record(status={"const": "passed_over"}, reason=one_of(PassedOver)),
+    "CloudEvent": _CLOUD_EVENT,
+    "TokenRefused": record(err=TEXT, description=TEXT),
     "FirstOutcomes": record(
         id=IDENTIFIER,
         event_id=IDENTIFIER,
