@@ -16,6 +16,13 @@ from dispatcher.web.formats import OF_OUR_WORDS, READERS, Told, Webhook, securit
 from dispatcher.web.gates import SourceGate
 from dispatcher.web.waiting import FirstOutcomes
 
+_CONSENT: Mapping[str, str] = {
+    **NO_STORE,
+    "allow": "OPTIONS, POST",
+    "webhook-allowed-origin": "*",
+    "webhook-allowed-rate": "*",
+}
+
 
 class Ingest:
     """Takes webhooks in."""
@@ -38,6 +45,13 @@ class Ingest:
             if refusal is None:
                 raise
             return refusal
+
+    async def consent(self, _: Request) -> Response:
+        """Agree to be sent events, which a sender may ask for before (CloudEvents Web Hooks 4).
+
+        It is the same for every source and for none, and lets nobody in.
+        """
+        return Response(status_code=200, headers=_CONSENT)
 
     async def _receive(
         self, name: str, headers: Mapping[bytes, bytes], request: Request

@@ -55,7 +55,7 @@ def _open(doors: Doors) -> list[Route]:
     """Return what needs no access token: sources prove themselves, and what is public."""
     ingest, oauth, public, docs = Ingest(doors), OAuth(doors), Discovery(doors), Docs(doors)
     return [
-        at("/webhooks/{source}", POST=ingest.receive),
+        at("/webhooks/{source}", POST=ingest.receive, OPTIONS=ingest.consent),
         at(discovery.JWKS, GET=public.jwks),
         at(discovery.CONFIGURATION, GET=public.configuration),
         at("/oauth/token", POST=oauth.token),

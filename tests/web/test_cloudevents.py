@@ -290,3 +290,28 @@ async def test_a_forbidden_initiator_is_named(face: Face) -> None:
 
     assert answer.status_code == 403
     assert "may not send session-revoked" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("source", [NAME, "idp", "nobody"])
+async def test_a_sender_may_ask_beforehand(bus: Face, source: str) -> None:
+    """Who asks whether it may send is told so, and nobody learns from it which sources there are.
+
+    CloudEvents, HTTP Web Hooks 1.0.2, section 4: Azure Event Grid sends nothing before.
+    """
+    asked = {"webhook-request-origin": "eventgrid.azure.net", "webhook-request-rate": "120"}
+
+    answer = await bus.http.options(f"/webhooks/{source}", headers=asked)
+
+    told = {name: answer.headers[f"webhook-allowed-{name}"] for name in ("origin", "rate")}
+    assert (answer.status_code, told, answer.content) == (200, {"origin": "*", "rate": "*"}, b"")
+    assert "POST" in answer.headers["allow"].split(", ")
+    assert bus.telemetry.turned == []
+
+
+async def test_consent_lets_nobody_in(bus: Face) -> None:
+    """Who was told that it may send has to prove itself with each event all the same."""
+    await bus.http.options(f"/webhooks/{NAME}", headers={"webhook-request-origin": "x.example"})
+
+    answer = await bus.posts(NAME, by_hand(), STRUCTURED)
+
+    assert answer.status_code == 401

@@ -63,6 +63,13 @@ WEBHOOKS: Mapping[str, Mapping[str, Operation]] = {
                 },
             },
             security=[{"webhookSignature": []}, {"sourceToken": []}],
-        )
+        ),
+        "options": operation(
+            "Ask whether events may be sent, as CloudEvents' webhooks do",
+            tag="sources",
+            parameters=[in_path("source", TEXT)],
+            answers={200: answer("They may, as WebHook-Allowed-Origin and -Rate say.")},
+            security=[],
+        ),
     },
 }  # fmt: skip
