@@ -12,6 +12,9 @@ from dispatcher.settings import Settings
 from dispatcher.settings.environment import Listen
 from dispatcher.web.connections import MOST_CONNECTIONS, BoundedProtocol
 
+UNREAD_SECONDS = 30
+"""How long an answer may wait for whoever asked to read any of it."""
+
 
 class Server(uvicorn.Server):
     """uvicorn within our own process: the signals are ours."""
@@ -60,6 +63,7 @@ def _bind(name: str, listen: Listen) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        _let_go_of_who_does_not_read(bound)
         bound.bind((listen.host, listen.port))
         bound.listen(2048)
     except OSError as error:
@@ -67,6 +71,16 @@ def _bind(name: str, listen: Listen) -> socket.socket:
         raise InvalidSettings([Fault(name, f"{listen}: {error.strerror or error}")]) from None
     bound.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return bound
+
+
+def _let_go_of_who_does_not_read(bound: socket.socket) -> None:
+    """End connections whose peer takes nothing: no answer's end is waited for by anything else.
+
+    They have it from the socket that they are accepted at, where the system can do it (Linux).
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        bound.setsockopt(socket.IPPROTO_TCP, option, UNREAD_SECONDS * 1000)
 
 
 def url_of(bound: socket.socket) -> str:

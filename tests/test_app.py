@@ -1,5 +1,6 @@
 """The roof: the whole house opens from its settings alone, says what is wrong, and closes again."""
 
+import asyncio
 import base64
 import gc
 import json
@@ -244,6 +245,30 @@ async def test_management_has_a_listener_of_its_own_where_it_is_set(premises: Pr
 
     assert (public, inside) == ([404] * 4, [200] * 4)
     assert keys == [200, 404]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system can not do it")
+async def test_who_reads_no_answer_is_let_go(
+    premises: Premises, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection whose peer asks and takes nothing ends, or a few of them would hold all room."""
+    monkeypatch.setattr("dispatcher.listeners.UNREAD_SECONDS", 1)
+
+    async with a_running_house(premises) as running:
+        connections = running.house.servers[0].server_state.connections
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            deaf.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+            address = (running.http.base_url.host, running.http.base_url.port)
+            await asyncio.get_running_loop().sock_connect(deaf, address)
+            deaf.send(b"GET /docs HTTP/1.1\r\nhost: x\r\n\r\n" * 100)
+            while not connections:  # noqa: ASYNC110 - it tells nobody
+                await anyio.sleep(0.002)
+            while connections:  # noqa: ASYNC110 - nor then
+                await anyio.sleep(0.01)
+        alive = await running.http.get("/livez")
+
+    assert alive.status_code == 200
 
 
 async def test_the_extra_members_of_discovery_are_served(premises: Premises) -> None:
