@@ -1,8 +1,10 @@
 """What the service listens on: its sockets, and the web server within our own process."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network
+from typing import TypeAlias
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -11,6 +13,8 @@ from dispatcher.domain.errors import Fault, InvalidSettings
 from dispatcher.settings import Settings
 from dispatcher.settings.environment import Listen
 from dispatcher.web.connections import MOST_CONNECTIONS, BoundedProtocol
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 UNREAD_SECONDS = 30
 """How long an answer may wait for whoever asked to read any of it."""
@@ -37,9 +41,17 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        forwarded_allow_ips=[*_written(settings.trusted_proxies)],
         timeout_graceful_shutdown=max(1, int(settings.grace.total_seconds())),
     )
+
+
+def _written(networks: Iterable[Network]) -> Iterator[str]:
+    """Write networks down, those of IPv4 also as who listens on both families sees them."""
+    for network in networks:
+        yield str(network)
+        if isinstance(network, IPv4Network):
+            yield f"::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 @contextmanager

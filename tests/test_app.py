@@ -271,6 +271,32 @@ async def test_who_reads_no_answer_is_let_go(
     assert alive.status_code == 200
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.1", "[::]"])
+async def test_a_trusted_proxy_is_believed_whoever_listens(premises: Premises, listen: str) -> None:
+    """Whom a proxy speaks for is told by its header, also where IPv4 comes in over IPv6."""
+    port = free_port()
+    premises.set(LISTEN=f"{listen}:{port}", PUBLIC_URL="https://logout.example")
+    premises.set(TRUSTED_PROXIES="127.0.0.0/8")
+
+    async with a_running_house(premises) as running:
+
+        async def guess(address: str) -> int:
+            return (
+                await running.http.post(
+                    f"http://127.0.0.1:{port}/oauth/token",
+                    data={"grant_type": "client_credentials"},
+                    auth=("ops", "guessed"),
+                    headers={"x-forwarded-for": address},
+                )
+            ).status_code
+
+        while await guess("192.0.2.1") != 429:
+            pass
+        elsewhere = await guess("192.0.2.2")
+
+    assert elsewhere == 401
+
+
 async def test_the_extra_members_of_discovery_are_served(premises: Premises) -> None:
     """The members of the operator's file stand in the discovery document."""
     extra = premises.file("extra.json", '{"authorization_endpoint": "https://op.example/auth"}')
