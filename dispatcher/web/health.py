@@ -44,11 +44,18 @@ class Health:
 
     async def _ready(self) -> Checks:
         return {
-            "store": await self._doors.health.writable(),
+            "store": await self._store_fault(),
             "disk": "free disk is below the reserve" if self._doors.health.disk_low() else None,
             "keys": await self._keys.fault(),
             **self._doors.readiness(),
         }
+
+    async def _store_fault(self) -> str | None:
+        try:
+            return await self._doors.health.writable()
+        except DispatcherError as error:
+            # A store that is there, and not as our settings would have it.
+            return error.message
 
 
 class _KeyCheck:

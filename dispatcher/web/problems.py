@@ -26,7 +26,6 @@ STATUS: Mapping[str, int] = {
     "invalid_client_metadata": 400,
     "invalid_body": 400,
     "invalid_query_string": 400,
-    "invalid_settings": 400,
     "invalid_issuer": 400,
     "invalid_audience": 400,
     "invalid_token": 401,
@@ -40,13 +39,17 @@ STATUS: Mapping[str, int] = {
     "too_large": 413,
     "unsupported_media_type": 415,
     "internal": 500,
+    "invalid_settings": 500,
     "unavailable": 503,
     "store_unavailable": 503,
     "disk_reserve": 503,
     "clock_in_doubt": 503,
     "issuer_unavailable": 503,
 }
-"""The status of every error code, those of ``domain.errors`` and the face's own."""
+"""The status of every error code, those of ``domain.errors`` and the face's own.
+
+Settings that turn out wrong while the service runs are our operator's, not the caller's.
+"""
 
 _AUTH0_CODES: Mapping[str, str] = {"invalid_client_metadata": "invalid_body"}
 """Where Auth0 has another name for one of our codes."""

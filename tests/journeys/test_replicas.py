@@ -1,5 +1,7 @@
 """Replicas on one PostgreSQL: one is killed under load, and nothing is missing."""
 
+import base64
+import secrets
 import subprocess
 import sys
 import time
@@ -16,7 +18,15 @@ from tests.kit.folders import a_folder
 from tests.kit.postgres import Server
 from tests.kit.processes import SinkProcess, a_producer, a_sink, history_of
 from tests.kit.service import ROOT, Service, free_port
-from tests.kit.steps import an_event, an_order, signed, until, until_nothing_waits
+from tests.kit.steps import (
+    an_event,
+    an_order,
+    signed,
+    status_of,
+    told,
+    until,
+    until_nothing_waits,
+)
 from tests.lab.kills import ALGORITHMS, EVENTS_PER_SECOND, a_service
 
 
@@ -113,6 +123,29 @@ def test_who_waits_at_one_replica_hears_what_another_has_done(url: str, tmp_path
     assert answer.json()["deliveries"] == [{"client_id": "crm", "state": "delivered"}]
     assert drift != 0
     assert exit_code == 0
+
+
+def test_a_replica_that_can_not_read_the_store_refuses_nobody(url: str, tmp_path: Path) -> None:
+    """One that has not the master key by which another has sealed is not ready, and says so.
+
+    No source is told that its event is bad.
+    """
+    with a_folder() as folder:
+        behind = a_service(tmp_path, [1, 2, 3])
+        behind.environment = {"DISPATCHER_STORE": url}
+        ahead = a_replica(behind, folder)
+        new = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        ahead._master_key = f"{new},{behind._master_key}"
+        with behind, ahead:
+            command(behind, "migrate")
+            behind.start()
+            ahead.start()
+            until(lambda: status_of(behind, "/readyz") == 503)
+            statuses = [told(service, an_event(1, "crm")) for service in (behind, ahead)]
+            store = httpx2.get(f"{behind.url}/readyz").json()["checks"]["store"]
+
+    assert statuses == [500, 202]
+    assert "DISPATCHER_MASTER_KEY" in store
 
 
 def test_each_door_of_the_store_is_tried(url: str) -> None:

@@ -14,6 +14,7 @@ from dispatcher.domain.errors import (
     Fault,
     InvalidApplication,
     InvalidEvent,
+    InvalidSettings,
     Unauthenticated,
 )
 from dispatcher.web.problems import STATUS, InvalidQuery, render
@@ -36,10 +37,19 @@ def shown(answer: Response) -> Any:
 
 @pytest.mark.parametrize("kind", [*every_error()], ids=lambda kind: kind.__name__)
 def test_every_error_has_a_status(kind: type[DispatcherError]) -> None:
-    """The table knows every code, and nothing but ``internal`` is a 500."""
+    """The table knows every code; a 500 is only what no caller can mend, nor time."""
     status = STATUS[kind.code]
 
-    assert (status == 500) is (kind.code == "internal")
+    assert (status == 500) is (kind.code in {"internal", "invalid_settings"})
+
+
+@pytest.mark.parametrize("path", [PROBLEM, AUTH0])
+def test_what_is_wrong_with_our_settings_is_nobody_elses(path: str) -> None:
+    """Settings that turn out wrong at work are a fault of ours: 5xx, and no word of them."""
+    answer = render(InvalidSettings([Fault("DISPATCHER_MASTER_KEY", "KANARI")]), path=path)
+
+    assert answer.status_code == 500
+    assert b"KANARI" not in bytes(answer.body)
 
 
 def test_a_problem_names_its_faults() -> None:
