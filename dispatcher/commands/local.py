@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dispatcher.domain.errors import Fault, InvalidSettings
+from dispatcher.domain.sources import Scope
 
 _DECLARED = """\
 # Made for this folder at its first start; every secret in it is random. Change it as you like.
@@ -22,8 +23,7 @@ secret = "{secret}"
 client_id = "ops"
 client_secret = "{client_secret}"
 scopes = [
-  "read:clients", "create:clients", "update:clients", "delete:clients",
-  "read:sessions", "read:events", "replay:deliveries",
+{scopes}
 ]
 """
 
@@ -65,6 +65,7 @@ def _made(folder: Path) -> tuple[Path, Path]:
         _DECLARED.format(
             secret="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
             client_secret=secrets.token_urlsafe(32),
+            scopes="\n".join(f'  "{scope}",' for scope in Scope),
         ),
     )
     return master_key, declared

@@ -9,6 +9,7 @@ from dispatcher.adapters.vault import faults_of_source
 from dispatcher.commands.local import local_environment
 from dispatcher.domain.applications import RegistrationRules
 from dispatcher.domain.errors import InvalidSettings
+from dispatcher.domain.sources import Scope
 from dispatcher.settings import Settings, read_declared
 from keys import Seal
 
@@ -23,7 +24,7 @@ def test_the_folder_is_enough_to_start_with(tmp_path: Path) -> None:
     declared = read_declared(settings.config, RegistrationRules())
     Seal.from_text(settings.master_key.get_secret_value())
     assert [source.name for source in declared.sources] == ["idp"]
-    assert [client.client_id for client in declared.management_clients] == ["ops"]
+    assert {one.client_id: one.scopes for one in declared.management_clients} == {"ops": {*Scope}}
     assert [fault for source in declared.sources for fault in faults_of_source(source)] == []
 
 
