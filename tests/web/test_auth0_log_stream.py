@@ -180,6 +180,7 @@ FORMATS: dict[str, bytes] = {
     "lines with a line end": lines(*ENTRIES).replace(b"\n", b"\r\n") + b"\r\n\r\n",
     "an array": json.dumps(ENTRIES).encode(),
     "an array over lines": json.dumps(ENTRIES, indent=2).encode(),
+    "an object that holds them": json.dumps({"logs": ENTRIES}).encode(),
     "entries without an envelope": lines(*(entry["data"] for entry in ENTRIES)),
 }
 

@@ -1,5 +1,7 @@
 """Auth0 Log Streams: the tenant's log over a custom webhook, as JSON lines, array or object.
 
+An object is one entry, or holds a batch of them as its ``logs``.
+
 | log event | becomes |
 |---|---|
 | ``s``, ``ssa`` (login, silent login) | ``session.joined``: the registry fills by itself |
@@ -39,7 +41,9 @@ def read(webhook: Webhook) -> Told:
 
     Raises InvalidEvent where it is not JSON, or not of objects.
     """
-    entries = entries_of(_document(webhook.body))
+    document = _document(webhook.body)
+    batch = inside(document, "logs")
+    entries = entries_of(batch if isinstance(batch, list) else document)
     return Told(tuple(_item(entry, webhook) for entry in entries))
 
 
