@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -38,6 +38,7 @@ from dispatcher.domain.reading import is_json
 from dispatcher.listeners import Server, bound_sockets, server_config, url_of
 from dispatcher.pipeline.declare import declare, declare_clients, declare_sources, without_key
 from dispatcher.pipeline.deliver import Deliver, Terms
+from dispatcher.pipeline.tending import Tending
 from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.pipeline.waiting import Waiting
 from dispatcher.pipeline.workers import Workers
@@ -84,6 +85,7 @@ class House:
     signer: VaultSigner
     telemetry: Telemetry
     workers: Workers
+    tending: Tending
     app: ASGIApp
     management_app: ASGIApp
     state: "ServiceState"
@@ -98,7 +100,7 @@ class House:
         *listening* is called with the service's own URL once its socket accepts connections.
         """
         with bound_sockets(self.settings) as sockets:
-            async with anyio.create_task_group() as tasks:
+            async with _meanwhile(self.tending.run), anyio.create_task_group() as tasks:
                 work = self.workers.attend if self.role is Role.API else self.workers.run
                 tasks.start_soon(work)
                 main = self.management_app if self.role is Role.WORKER else self.app
@@ -230,6 +232,7 @@ def _assembled(rooms: _Rooms, declared: Declared, warnings: Sequence[str]) -> Ho
         signer=rooms.signer,
         telemetry=telemetry,
         workers=_workers(rooms, telemetry, doors.waiting),
+        tending=Tending(keys=rooms.signer, telemetry=telemetry, clock=rooms.clock),
         app=build(doors, management=settings.management_listen is None),
         management_app=build_management(doors),
         state=state,
@@ -369,6 +372,15 @@ def _discovery_extra(path: Path | None) -> Mapping[str, object]:
         # Read here is also what JSON can not write: NaN, 1e999, half of a character.
         raise InvalidSettings([Fault("DISPATCHER_DISCOVERY_EXTRA", "must hold a JSON object")])
     return extra
+
+
+@asynccontextmanager
+async def _meanwhile(work: Callable[[], Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    """Let *work* go on for as long as this is open."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(work)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager

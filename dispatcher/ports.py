@@ -296,6 +296,12 @@ class KeyKeeper(Protocol):
     def jwks(self) -> Mapping[str, object]:
         """Return the public JWK Set (RFC 7517): keys published ahead, current and previous."""
 
+    async def tend(self, now: datetime) -> None:
+        """Take up what another replica has changed, and forget keys that nobody meets any more.
+
+        Raises Unavailable; the keys in force stay.
+        """
+
     async def self_check(self) -> None:
         """Sign and verify a probe with each current key; raise Unavailable where that fails."""
 

@@ -4,6 +4,7 @@ KeysError                   code
 ├── KeySetUnavailable       key_set_unavailable
 ├── KeyUnavailable          key_unavailable
 ├── KeysAreImported         keys_are_imported
+├── NextKeyTooNew           next_key_too_new
 ├── RingContended           ring_contended
 ├── RingDamaged             ring_damaged
 ├── SealBroken              seal_broken
@@ -43,6 +44,12 @@ class KeysAreImported(KeysError):
     """The keys come from files: replace the files and start again to change them."""
 
     code = "keys_are_imported"
+
+
+class NextKeyTooNew(KeysError):
+    """Not everybody can know the next key yet: rotate some minutes later, or revoke the current."""
+
+    code = "next_key_too_new"
 
 
 class RingContended(KeysError):

@@ -38,6 +38,18 @@ def rotate(ring: KeyRing, *, now: datetime, new_key: NewKey) -> KeyRing:
     return ring.changed(entries)
 
 
+def next_is_known(ring: KeyRing, *, now: datetime, margin: timedelta) -> bool:
+    """Tell whether all next keys have been announced for `margin`, so that they may sign.
+
+    Whoever knows a current key knows a next one that was made at the same moment just as long.
+    """
+    return all(
+        following.changed_at + margin <= now or following.created_at == ring.current(alg).created_at
+        for alg in ring.algorithms
+        for following in ring.at(alg, Place.NEXT)
+    )
+
+
 def revoke(ring: KeyRing, kid: str, *, now: datetime, new_key: NewKey) -> KeyRing:
     """Take `kid` out of use and out of publication, for good. Raises UnknownKey.
 

@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from keys import rotation
 from keys.algorithms import ALGORITHMS, algorithm
-from keys.errors import KeysAreImported, KeyUnavailable, RingContended
+from keys.errors import KeysAreImported, KeyUnavailable, NextKeyTooNew, RingContended
 from keys.jwk import JWK
 from keys.ring import Entry, KeyRing, Place
 from keys.seal import Seal
@@ -21,6 +21,8 @@ from keys.store import KeyStore, SealedRing, needs_reseal, seal_ring, unseal_rin
 
 PREVIOUS_IS_KEPT = timedelta(days=1)
 """How long a key stays published after its last signature: far over any logout token's 120 s."""
+NEXT_IS_KNOWN_AFTER = timedelta(minutes=10)
+"""How long a key is published before it signs: twice as long as a JWK Set is kept in a cache."""
 
 _EMPTY = KeyRing(0, ())
 _TRIES = 10
@@ -145,8 +147,9 @@ class Vault:
     async def rotate(self, now: datetime) -> None:
         """Let next sign, keep current published, announce a new next: for every algorithm.
 
-        Of replicas that rotate at the same moment one does; the others take up its ring.
-        Raises KeysAreImported or RingContended.
+        Of replicas that rotate at the same moment one does; the others take up its ring. Raises
+        KeysAreImported, RingContended, or NextKeyTooNew: no token may be signed with a key that
+        another replica, or a cache, does not publish yet.
         """
         self._refuse_imported()
         async with self._changing:
@@ -170,20 +173,15 @@ class Vault:
             await self._change(lambda ring: rotation.revoke(ring, kid, now=now, new_key=new_key))
 
     async def tend(self, now: datetime) -> None:
-        """Take up a newer ring, equip new algorithms, forget old keys, reseal. For now and then.
+        """Take up a newer ring, equip new algorithms, forget old keys. For every now and then.
 
         Raises as `open` does; the ring in force stays.
         """
         if self._imported:
             return
         async with self._changing:
-            sealed = await self._refresh()
+            await self._refresh()
             await self._change(partial(self._tended, now=now))
-            unchanged = sealed is not None and sealed.version == self._ring.version
-            if sealed is not None and unchanged and needs_reseal(sealed, self._seal):
-                # Storing seals under the current master key. If somebody was faster, the next
-                # time will tell whether it is still needed.
-                await self._try(self._ring, self._ring.changed(self._ring.entries))
 
     def close(self) -> None:
         """End the signing threads. Whoever signs afterwards gets KeyUnavailable."""
@@ -204,9 +202,20 @@ class Vault:
             self._adopt(_imported_ring(imported, now=now))
         else:
             await self.tend(now)
+            await self._reseal()
         if not self._signers:
             enabled = ", ".join(self._enabled)
             raise KeyUnavailable(f"There is no key for any of the enabled algorithms: {enabled}.")
+
+    async def _reseal(self) -> None:
+        """Seal the ring anew where it lies under an older master key.
+
+        Once, at the start: while the master key is changed, replicas with either order of the two
+        would else take turns for ever. If somebody is faster, the next start will tell.
+        """
+        sealed = await self._store.load()
+        if sealed is not None and needs_reseal(sealed, self._seal):
+            await self._try(self._ring, self._ring.changed(self._ring.entries))
 
     def _refuse_imported(self) -> None:
         if self._imported:
@@ -256,6 +265,8 @@ def _maker(now: datetime) -> rotation.NewKey:
 
 
 def _rotated(ring: KeyRing, now: datetime) -> KeyRing:
+    if not rotation.next_is_known(ring, now=now, margin=NEXT_IS_KNOWN_AFTER):
+        raise NextKeyTooNew
     return rotation.rotate(ring, now=now, new_key=_maker(now))
 
 

@@ -8,7 +8,7 @@ import contextlib
 import hmac
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar, TypeVarTuple
 
 import anyio
@@ -54,21 +54,30 @@ class VaultSigner:
 
     async def sign(self, claims: Mapping[str, object], *, alg: str, typ: str | None) -> Signed:
         """Sign *claims*; raise Unavailable where there is no key for *alg*."""
-        try:
+        with _told_as_unavailable():
             return await self._vault.sign(claims, alg=alg, typ=typ)
-        except KeysError as error:
-            raise Unavailable(str(error)) from error
 
     def jwks(self) -> Mapping[str, object]:
         """Return the public JWK Set."""
         return self._vault.jwks()
 
+    async def tend(self, now: datetime) -> None:
+        """Take up a newer ring, and forget old keys; raise Unavailable where that fails."""
+        with _told_as_unavailable():
+            await self._vault.tend(now)
+
     async def self_check(self) -> None:
         """Sign and verify a probe with each current key; raise Unavailable where that fails."""
-        try:
+        with _told_as_unavailable():
             await self._vault.self_check()
-        except KeysError as error:
-            raise Unavailable(str(error)) from error
+
+
+@contextlib.contextmanager
+def _told_as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except KeysError as error:
+        raise Unavailable(str(error)) from error
 
 
 class VaultVerifier:

@@ -1,6 +1,7 @@
 """A ring changes by pure steps, and no order of steps breaks it."""
 
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from keys import KeyRing, Place, SigningKey, UnknownKey
-from keys.rotation import equip, retire, revoke, rotate
+from keys.rotation import equip, next_is_known, retire, revoke, rotate
 from tests.keys.conftest import NOW
 
 MARGIN = timedelta(hours=24)
@@ -41,6 +42,25 @@ def test_rotation_moves_every_key_on(ring: KeyRing) -> None:
     assert kid_at(turned, Place.CURRENT) == kid_at(ring, Place.NEXT)
     assert kid_at(turned, Place.PREVIOUS) == kid_at(ring, Place.CURRENT)
     assert turned.find(kid_at(turned, Place.CURRENT)).changed_at == later
+
+
+def test_next_made_with_current_is_known_with_it(ring: KeyRing) -> None:
+    """What was published together was met together: the first next key may sign at any time."""
+    assert next_is_known(ring, now=NOW, margin=MARGIN)
+
+
+@pytest.mark.parametrize("gone", [Place.CURRENT, Place.NEXT, None])
+def test_next_made_later_is_known_after_its_margin(ring: KeyRing, gone: Place | None) -> None:
+    """A next key that came with a rotation or a revocation is known once its margin has passed."""
+    later = NOW + timedelta(days=1)
+    made = partial(SigningKey.generate, now=later)
+    if gone is None:
+        turned = rotate(ring, now=later, new_key=made)
+    else:
+        turned = revoke(ring, kid_at(ring, gone), now=later, new_key=made)
+
+    assert not next_is_known(turned, now=later + MARGIN - timedelta(seconds=1), margin=MARGIN)
+    assert next_is_known(turned, now=later + MARGIN, margin=MARGIN)
 
 
 def test_revoking_current_promotes_next(ring: KeyRing) -> None:

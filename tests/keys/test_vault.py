@@ -11,6 +11,7 @@ import pytest
 from keys import (
     KeysAreImported,
     KeyUnavailable,
+    NextKeyTooNew,
     Place,
     RingContended,
     Seal,
@@ -21,7 +22,7 @@ from keys import (
     UnknownMasterKey,
     Vault,
 )
-from keys.vault import PREVIOUS_IS_KEPT
+from keys.vault import NEXT_IS_KNOWN_AFTER, PREVIOUS_IS_KEPT
 from tests.keys.conftest import NOW, Shelf, read_token
 
 LATER = NOW + timedelta(hours=1)
@@ -164,6 +165,20 @@ async def test_replicas_that_rotate_at_once_rotate_once(
     await vault.rotate(LATER)
 
     assert vault.keys() == winner.keys()
+
+
+async def test_next_key_signs_once_it_is_known(vault: Vault) -> None:
+    """The next key that a rotation made may not sign before everybody can have met it."""
+    await vault.rotate(LATER)
+    announced = kids(vault, Place.NEXT)
+    known = LATER + NEXT_IS_KNOWN_AFTER
+
+    with pytest.raises(NextKeyTooNew):
+        await vault.rotate(known - timedelta(seconds=1))
+    assert kids(vault, Place.NEXT) == announced
+    await vault.rotate(known)
+
+    assert kids(vault, Place.CURRENT) == announced
 
 
 async def test_stale_replica_rotates_what_is_stored(vault: Vault, shelf: Shelf, seal: Seal) -> None:

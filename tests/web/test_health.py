@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -29,6 +29,10 @@ class CountedKeys:
     def jwks(self) -> Mapping[str, object]:
         """Return the JWK Set of the real keys."""
         return self.keys.jwks()
+
+    async def tend(self, now: datetime) -> None:
+        """Tend the real keys."""
+        await self.keys.tend(now)
 
     async def self_check(self) -> None:
         """Count, and fail where it is wanted."""
