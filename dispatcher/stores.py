@@ -47,4 +47,5 @@ async def migrate_store(settings: Settings) -> None:
     if settings.store.is_postgres:
         from dispatcher.adapters.postgres import migrate
 
-        await migrate(settings.store.text, allow_unsafe=settings.postgres_allow_unsafe)
+        past_a_pooler = settings.postgres_direct or settings.store
+        await migrate(past_a_pooler.text, allow_unsafe=settings.postgres_allow_unsafe)

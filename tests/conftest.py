@@ -10,9 +10,11 @@ from dispatcher.adapters.postgres import migrate
 from keys import Seal
 from tests.kit.clock import FakeClock
 from tests.kit.folders import a_folder
+from tests.kit.pgbouncer import Pooler, a_pooler, program
 from tests.kit.postgres import Server, a_server
 
 MASTER_KEY = b"k" * 32
+POOL = 3
 
 
 @pytest.fixture
@@ -45,6 +47,15 @@ def postgres() -> Iterator[Server]:
     """Return a PostgreSQL server, the same for all tests."""
     with a_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def pooler(postgres: Server) -> Iterator[Pooler]:
+    """Return a PgBouncer before that server, with fewer connections than a store would keep."""
+    if program() is None:
+        pytest.skip("no PgBouncer on this machine: `apt-get install pgbouncer`")
+    with a_pooler(postgres, pool=POOL) as pooler:
+        yield pooler
 
 
 @pytest.fixture(scope="session")

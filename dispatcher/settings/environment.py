@@ -78,7 +78,7 @@ class Settings(BaseModel):
     store: Annotated[StoreUrl, BeforeValidator(values.store)] = StoreUrl("sqlite:///dispatcher.db")
     """where events and deliveries are kept: `sqlite:///PATH` or `postgresql://…`, for replicas"""
     postgres_direct: Annotated[StoreUrl | None, BeforeValidator(values.postgres)] = None
-    """the same database past a pooler, for replicas to wake each other; the store's unless set"""
+    """the same database past a pooler: migrations, and waking each other; the store's unless set"""
     postgres_allow_unsafe: Annotated[bool, BeforeValidator(values.switch)] = False
     """take a server whose `fsync`, `synchronous_commit` or `full_page_writes` is off"""
     listen: Annotated[Listen, BeforeValidator(values.listen)] = Listen("127.0.0.1", 8080)

@@ -7,9 +7,19 @@ from pathlib import Path
 import pytest
 
 from keys import Seal
-from tests.contract.stores import DATABASE, POSTGRES, STORES, Opener, Reopen, Store
+from tests.contract.stores import (
+    DATABASE,
+    DIRECT,
+    POOLED,
+    SHARED,
+    STORES,
+    Opener,
+    Reopen,
+    Store,
+)
 from tests.kit.clock import FakeClock
 from tests.kit.folders import a_folder
+from tests.kit.pgbouncer import Pooler
 from tests.kit.postgres import Server
 
 
@@ -17,7 +27,7 @@ from tests.kit.postgres import Server
 def opener(request: pytest.FixtureRequest) -> Opener:
     """Return how one kind of store is opened."""
     one_process = request.node.get_closest_marker("one_process")
-    if one_process is not None and request.param == POSTGRES:
+    if one_process is not None and request.param in SHARED:
         pytest.skip(one_process.args[0])
     return STORES[str(request.param)]
 
@@ -27,14 +37,19 @@ def furnishing(
 ) -> Callable[[Path], AbstractContextManager[None]]:
     """Return what puts into a folder all that a store of that *kind* needs to be opened there."""
 
+    def pooled(url: str) -> str:
+        pooler: Pooler = request.getfixturevalue("pooler")
+        return pooler.url(url)
+
     @contextmanager
     def furnished(folder: Path) -> Iterator[None]:
-        if kind != POSTGRES:
+        if kind not in SHARED:
             yield
             return
         server: Server = request.getfixturevalue("postgres")
         with server.database(request.getfixturevalue("migrated")) as url:
-            (folder / DATABASE).write_text(url)
+            (folder / DIRECT).write_text(url)
+            (folder / DATABASE).write_text(pooled(url) if kind == POOLED else url)
             yield
 
     return furnished
@@ -45,7 +60,7 @@ def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     """Return a folder in which the store can be opened that the test is about."""
     callspec = getattr(request.node, "callspec", None)
     kinds = () if callspec is None else callspec.params.values()
-    kind = POSTGRES if POSTGRES in kinds else ""
+    kind = next((kind for kind in kinds if kind in SHARED), "")
     with a_folder() as folder, furnishing(kind, request)(folder):
         yield folder
 

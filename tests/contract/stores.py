@@ -53,22 +53,27 @@ async def open_postgres(
 ) -> PostgresStore:
     """Open the store for many replicas, whose database tells the time of *clock*.
 
-    Its folder holds nothing but the database's URL, and the disk is the server's.
+    Its folder holds nothing but the database's URLs, and the disk is the server's.
     """
     assert disk_reserve == 0
     return await PostgresStore.open(
         (folder / DATABASE).read_text(),
+        listen_url=(folder / DIRECT).read_text(),
         clock=clock,
         seal=seal,
         time_sql=lambda: f"{micros(clock.steady())}::bigint",
     )
 
 
-POSTGRES, DATABASE = "postgres", "database.url"
+POSTGRES, POOLED = "postgres", "postgres-pgbouncer"
+SHARED = frozenset({POSTGRES, POOLED})
+"""The stores that many processes work on at once."""
+DATABASE, DIRECT = "database.url", "direct.url"
 STORES: dict[str, Opener] = {
     "sqlite": open_sqlite,
     "sqlite-inline": open_sqlite_inline,
     POSTGRES: open_postgres,
+    POOLED: open_postgres,
 }
 
 Reopen = Callable[..., Awaitable[Store]]

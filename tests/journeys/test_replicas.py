@@ -1,20 +1,26 @@
 """Replicas on one PostgreSQL: one is killed under load, and nothing is missing."""
 
 import base64
+import json
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from dispatcher.adapters.clock import SystemClock
+from dispatcher.adapters.postgres import PostgresStore
+from keys import KeyInfo, Place, Seal, Vault
 from tests.kit.bookkeeping import books
 from tests.kit.folders import a_folder
+from tests.kit.pgbouncer import Pooler
 from tests.kit.postgres import Server
 from tests.kit.processes import SinkProcess, a_producer, a_sink, history_of
 from tests.kit.service import ROOT, Service, free_port
@@ -35,6 +41,16 @@ def url(postgres: Server) -> Iterator[str]:
     """Return the URL of a database in which nothing is yet."""
     with postgres.database() as url:
         yield url
+
+
+@pytest.fixture(params=["direct", "pgbouncer", "pgbouncer alone"])
+def reached(request: pytest.FixtureRequest, url: str) -> Mapping[str, str]:
+    """Return how replicas reach the store: without a pooler, or with one and a way past it."""
+    if request.param == "direct":
+        return {"DISPATCHER_STORE": url}
+    pooler: Pooler = request.getfixturevalue("pooler")
+    through = {"DISPATCHER_STORE": pooler.url(url)}
+    return through if "alone" in request.param else {**through, "DISPATCHER_POSTGRES_DIRECT": url}
 
 
 def a_replica(first: Service, folder: Path, *options: str) -> Service:
@@ -58,11 +74,13 @@ def command(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def replicas(url: str, sink: SinkProcess, folder: Path) -> Iterator[list[Service]]:
+def replicas(
+    reached: Mapping[str, str], sink: SinkProcess, folder: Path
+) -> Iterator[list[Service]]:
     """Run one replica that takes webhooks and two that deliver, on a store that is made ready."""
     with ExitStack() as at_the_end:
         api = at_the_end.enter_context(a_service(folder, sink.ports))
-        api.environment = {"DISPATCHER_STORE": url, "DISPATCHER_ATTEMPT_TIMEOUT": "1"}
+        api.environment = {**reached, "DISPATCHER_ATTEMPT_TIMEOUT": "1"}
         assert "run `dispatcher migrate` once" in command(api, "serve").stderr
         assert command(api, "migrate").returncode == 0
         api.options = ("--role", "api")
@@ -75,14 +93,16 @@ def replicas(url: str, sink: SinkProcess, folder: Path) -> Iterator[list[Service
         yield running
 
 
-def test_a_killed_replica_is_made_up_for(url: str, tmp_path: Path) -> None:
+def test_a_killed_replica_is_made_up_for(reached: Mapping[str, str], tmp_path: Path) -> None:
     """One takes the webhooks, two deliver; one of these is killed under load, and all arrive.
+
+    Also where they share three connections of a PgBouncer.
 
     What it had in flight is claimed by the other one when its leases end.
     """
     with (
         a_sink(tmp_path, applications=3, lost=0.02) as sink,
-        replicas(url, sink, tmp_path) as (api, killed, worker),
+        replicas(reached, sink, tmp_path) as (api, killed, worker),
     ):
         order = an_order(api, map(an_event, range(400)), rate=EVENTS_PER_SECOND)
         no_webhooks = httpx2.post(killed.webhook_url).status_code
@@ -110,7 +130,7 @@ def test_who_waits_at_one_replica_hears_what_another_has_done(url: str, tmp_path
     """
     with (
         a_sink(tmp_path, applications=3) as sink,
-        replicas(url, sink, tmp_path) as (api, *_),
+        replicas({"DISPATCHER_STORE": url}, sink, tmp_path) as (api, *_),
     ):
         webhook = signed(api, an_event(1, "crm"))
         webhook["headers"]["prefer"] = "wait=20"
@@ -148,6 +168,65 @@ def test_a_replica_that_can_not_read_the_store_refuses_nobody(url: str, tmp_path
     assert "DISPATCHER_MASTER_KEY" in store
 
 
+async def test_a_rotation_reaches_every_replica(url: str, tmp_path: Path) -> None:
+    """What is rotated elsewhere is published, and signs, at every replica, whatever its role."""
+    numbers = count()
+    with (
+        a_sink(tmp_path, applications=3) as sink,
+        replicas({"DISPATCHER_STORE": url}, sink, tmp_path) as (api, *workers),
+    ):
+        before, after = await rotated(url, api)
+
+        def kids_of_a_round() -> set[str]:
+            earlier = len(sink.received())
+            with a_producer(an_order(api, map(an_event, islice(numbers, 20)))) as producer:
+                history_of(producer)
+            until_nothing_waits(api)
+            return {kid_of(one.token) for one in sink.received()[earlier:]}
+
+        until(lambda: published(api) == {key.kid for key in after})
+        until(lambda: kids_of_a_round() <= signing(after) - signing(before))
+        exits = [service.stop() for service in (api, *workers)]
+
+    assert exits == [0, 0, 0]
+
+
+Keys = Sequence[KeyInfo]
+
+
+async def rotated(url: str, service: Service) -> tuple[Keys, Keys]:
+    """Rotate the keys of the store at *url*, as one more replica of *service* would.
+
+    Returns what there was before, and what there is now.
+    """
+    seal, clock = Seal.from_text(service._master_key), SystemClock()
+    store = await PostgresStore.open(url, clock=clock, seal=seal)
+    algorithms = [*ALGORITHMS.values()]
+    vault = await Vault.open(store=store, seal=seal, algorithms=algorithms, now=clock.now())
+    before = vault.keys()
+    await vault.rotate(clock.now())
+    vault.close()
+    await store.close()
+    return before, vault.keys()
+
+
+def signing(keys: Keys) -> set[str]:
+    """Return the kids of the keys that sign."""
+    return {key.kid for key in keys if key.place is Place.CURRENT}
+
+
+def published(service: Service) -> set[str]:
+    """Return the kids of the JWK Set that *service* serves."""
+    answer = httpx2.get(f"{service.url}/.well-known/jwks.json").json()
+    return {key["kid"] for key in answer["keys"]}
+
+
+def kid_of(token: str) -> str:
+    """Return which key *token* says that it is signed with."""
+    header = token.partition(".")[0]
+    return str(json.loads(base64.urlsafe_b64decode(header + "=="))["kid"])
+
+
 def test_each_door_of_the_store_is_tried(url: str) -> None:
     """``check`` opens the store as ``serve`` does, and shows its URL without the password."""
     with a_folder() as folder:
@@ -163,3 +242,16 @@ def test_each_door_of_the_store_is_tried(url: str) -> None:
     assert ready.returncode == 0, ready.stderr
     assert "store: PostgreSQL " in ready.stdout
     assert "KANARI" not in behind.stdout + behind.stderr + ready.stdout + ready.stderr
+
+
+def test_migrations_go_past_a_pooler(url: str) -> None:
+    """The steps of the schema are taken at the server itself, where the way past a pooler is told."""
+    with a_folder() as folder:
+        service = a_service(folder, [1, 2, 3])
+        nobody = f"postgresql://postgres@127.0.0.1:{free_port()}/nowhere"
+        service.environment = {"DISPATCHER_STORE": nobody, "DISPATCHER_POSTGRES_DIRECT": url}
+        command(service, "migrate")
+        service.environment = {"DISPATCHER_STORE": url}
+        ready = command(service, "check")
+
+    assert ready.returncode == 0, ready.stderr

@@ -15,9 +15,10 @@ _ENOUGH = 1 << 28
 
 
 @contextmanager
-def a_folder() -> Iterator[Path]:
-    """Make an empty folder, and remove it afterwards."""
-    with tempfile.TemporaryDirectory(dir=_MEMORY if _has_room() else None) as folder:
+def a_folder(*, on_disk: bool = False) -> Iterator[Path]:
+    """Make an empty folder, *on_disk* where it is asked for, and remove it afterwards."""
+    in_memory = not on_disk and _has_room()
+    with tempfile.TemporaryDirectory(dir=_MEMORY if in_memory else None) as folder:
         yield Path(folder)
 
 

