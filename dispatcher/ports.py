@@ -72,6 +72,10 @@ class Retention:
     ids: timedelta = timedelta(days=30)
 
 
+PRUNED_AT_ONCE = 500
+"""How many rows of one kind are forgotten in one transaction at most."""
+
+
 class Queue(Protocol):
     """The durable queue. Every method is one transaction; when it returns, it is on disk."""
 
@@ -140,7 +144,7 @@ class Queue(Protocol):
     async def prune(self, retention: Retention) -> int:
         """Forget what is over and older than its retention; return how many rows went.
 
-        Works in bites, so that it never holds up an accept; call again while there is more.
+        Works in bites, so that it never holds up an accept; call again while they are full.
         """
 
 

@@ -6,6 +6,7 @@
 ``settle``   writes that down, in batches.
 ``workers``  keeps all of it going, and ends it in order.
 ``upkeep``   forgets what is over.
+``tending``  looks after the signing keys.
 
 The work knows doors (``dispatcher.ports``) and no technology; it runs on anyio.
 """

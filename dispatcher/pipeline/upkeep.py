@@ -5,14 +5,17 @@ from datetime import timedelta
 import anyio
 from anyio.lowlevel import checkpoint
 
-from dispatcher.ports import Ledger, Queue, Retention, Telemetry
+from dispatcher.ports import PRUNED_AT_ONCE, Ledger, Queue, Retention, Telemetry
 
 EVERY = timedelta(seconds=3)
 """How long what has to be told waits at most: a clock in doubt is an alert within five seconds."""
 
 
 class Upkeep:
-    """Prunes in bites, so that nothing else waits, and tells how much is waiting meanwhile."""
+    """Prunes in bites, so that nothing else waits, and tells how much is waiting.
+
+    The one does not wait for the other: there may be much to forget.
+    """
 
     def __init__(
         self, *, queue: Queue, ledger: Ledger, telemetry: Telemetry, retention: Retention
@@ -22,17 +25,19 @@ class Upkeep:
         self._telemetry = telemetry
         self._retention = retention
 
-    async def run(self) -> None:
-        """Tidy up for ever."""
-        while True:
-            until = anyio.current_time() + EVERY.total_seconds()
-            self._telemetry.waiting(await self._ledger.depth())
-            while await self._queue.prune(self._retention) and anyio.current_time() < until:
-                await checkpoint()
-            await anyio.sleep_until(until)
-
     async def tell(self) -> None:
-        """Tell how much is waiting, for ever, and leave the tidying to others."""
+        """Tell how much is waiting, for ever."""
         while True:
             self._telemetry.waiting(await self._ledger.depth())
+            await anyio.sleep(EVERY.total_seconds())
+
+    async def tidy(self) -> None:
+        """Forget what is over, for ever.
+
+        What has come of age since the last look waits for the next: where as much grows old as
+        comes, there is always a little, and a transaction for each row would never end.
+        """
+        while True:
+            while await self._queue.prune(self._retention) >= PRUNED_AT_ONCE:
+                await checkpoint()
             await anyio.sleep(EVERY.total_seconds())

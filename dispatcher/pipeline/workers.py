@@ -128,7 +128,8 @@ class Workers:
     async def _loops(self, todo: Todo) -> None:
         async with anyio.create_task_group() as loops:
             loops.start_soon(self._forever, "match", self._match)
-            loops.start_soon(self._forever, "upkeep", self._upkeep.run)
+            loops.start_soon(self._forever, "upkeep", self._upkeep.tell)
+            loops.start_soon(self._forever, "pruning", self._upkeep.tidy)
             loops.start_soon(self._forever, "waiting", self._waiting.run)
             loops.start_soon(self._forever, "claim", partial(self._claim, todo))
 

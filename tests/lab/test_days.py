@@ -99,7 +99,7 @@ def test_a_clock_in_doubt_is_told_within_five_seconds(monkeypatch: pytest.Monkey
         monkeypatch.setattr(looks, "waiting", lambda _: told.append(anyio.current_time()))
         upkeep = Upkeep(queue=AQueue(store), ledger=store, telemetry=looks, retention=KEPT)
         with anyio.move_on_after(timedelta(minutes=1).total_seconds()):
-            await upkeep.run()
+            await upkeep.tell()
         await store.close()
 
     with a_folder() as folder:

@@ -219,7 +219,7 @@ async def test_retries_leave_room_for_first_attempts(stage: Stage, clock: FakeCl
 
 
 @pytest.mark.parametrize(
-    ("method", "worker"), [("match", "match"), ("claim", "claim"), ("prune", "upkeep")]
+    ("method", "worker"), [("match", "match"), ("claim", "claim"), ("prune", "pruning")]
 )
 async def test_a_worker_that_stumbles_goes_on_and_says_so(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, method: str, worker: str

@@ -9,16 +9,15 @@ from datetime import timedelta
 from dispatcher.adapters.postgres.lanes import LaneChanges, hold_lanes
 from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.deliveries import DeliveryState
-from dispatcher.ports import Retention
+from dispatcher.ports import PRUNED_AT_ONCE, Retention
 from dispatcher.stored.values import micros_of
 
-_BITE = 500
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtext('dispatcher prune'))"
 
 _OLD_DELIVERIES = f"""
 SELECT number, client_id, event, state FROM delivery
 WHERE state = $1 AND settled_at IS NOT NULL AND settled_at < $2
-ORDER BY settled_at LIMIT {_BITE}
+ORDER BY settled_at LIMIT {PRUNED_AT_ONCE}
 """  # noqa: S608 - a constant number
 _HOLD_EVENTS = """
 SELECT number FROM event WHERE number = ANY($1::bigint[]) ORDER BY number FOR UPDATE SKIP LOCKED
@@ -37,7 +36,7 @@ WHERE event.number = gone.number
 """
 _OLD_EVENTS = f"""
 SELECT number FROM event WHERE owes = 0 AND NOT due AND received_at < $1
-LIMIT {_BITE} FOR UPDATE SKIP LOCKED
+LIMIT {PRUNED_AT_ONCE} FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant number
 _DELETE_EVENTS = (
     "DELETE FROM event WHERE number = ANY($1::bigint[])",
@@ -48,14 +47,14 @@ SELECT sid FROM session WHERE kept_from < $1
     AND NOT EXISTS (SELECT 1 FROM event WHERE event.sid = session.sid AND due)
     AND NOT EXISTS (
         SELECT 1 FROM event WHERE event.sub = session.sub AND event.sid IS NULL AND due)
-LIMIT {_BITE} FOR UPDATE OF session SKIP LOCKED
+LIMIT {PRUNED_AT_ONCE} FOR UPDATE OF session SKIP LOCKED
 """  # noqa: S608 - a constant number
 _DELETE_SESSIONS = (
     "DELETE FROM session WHERE sid = ANY($1::text[])",
     "DELETE FROM session_client WHERE sid = ANY($1::text[])",
 )
 _OLD_INTAKES = f"""
-SELECT source, id FROM intake WHERE received_at < $1 LIMIT {_BITE} FOR UPDATE SKIP LOCKED
+SELECT source, id FROM intake WHERE received_at < $1 LIMIT {PRUNED_AT_ONCE} FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant number
 _DELETE_INTAKES = (
     """
@@ -64,7 +63,7 @@ _DELETE_INTAKES = (
     """,
 )
 _OLD_TOKENS = f"""
-SELECT hash FROM access_token WHERE expires_at <= $1 LIMIT {_BITE} FOR UPDATE SKIP LOCKED
+SELECT hash FROM access_token WHERE expires_at <= $1 LIMIT {PRUNED_AT_ONCE} FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant number
 _DELETE_TOKENS = ("DELETE FROM access_token WHERE hash = ANY($1::text[])",)
 

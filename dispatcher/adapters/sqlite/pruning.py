@@ -6,16 +6,14 @@ from datetime import timedelta
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.deliveries import DeliveryState
-from dispatcher.ports import Retention
+from dispatcher.ports import PRUNED_AT_ONCE, Retention
 from dispatcher.stored.values import micros_of, packed
-
-_BITE = 500
 
 _OLD_DELIVERIES = f"""
 SELECT json_group_array(json_array(number, client_id, event)) FROM (
     SELECT number, client_id, event FROM delivery
     WHERE state = ? AND settled_at IS NOT NULL AND settled_at < ?
-    ORDER BY settled_at LIMIT {_BITE})
+    ORDER BY settled_at LIMIT {PRUNED_AT_ONCE})
 """  # noqa: S608 - a constant number
 _DELETE_DELIVERIES = "DELETE FROM delivery WHERE number IN (SELECT value FROM json_each(?))"
 _OWE_LESS = """
@@ -25,7 +23,7 @@ WHERE event.number = gone.number
 """
 _DELETE_EVENTS = f"""
 DELETE FROM event WHERE number IN (
-    SELECT number FROM event WHERE owes = 0 AND due = 0 AND received_at < ? LIMIT {_BITE})
+    SELECT number FROM event WHERE owes = 0 AND due = 0 AND received_at < ? LIMIT {PRUNED_AT_ONCE})
 """  # noqa: S608 - a constant number
 _DELETE_SESSIONS = f"""
 DELETE FROM session WHERE sid IN (
@@ -33,15 +31,15 @@ DELETE FROM session WHERE sid IN (
         AND NOT EXISTS (SELECT 1 FROM event WHERE event.sid = session.sid AND due = 1)
         AND NOT EXISTS (
             SELECT 1 FROM event WHERE event.sub = session.sub AND event.sid IS NULL AND due = 1)
-    LIMIT {_BITE})
+    LIMIT {PRUNED_AT_ONCE})
 """  # noqa: S608 - a constant number
 _DELETE_INTAKES = f"""
 DELETE FROM intake WHERE (source, id) IN (
-    SELECT source, id FROM intake WHERE received_at < ? LIMIT {_BITE})
+    SELECT source, id FROM intake WHERE received_at < ? LIMIT {PRUNED_AT_ONCE})
 """  # noqa: S608 - a constant number
 _DELETE_TOKENS = f"""
 DELETE FROM access_token WHERE hash IN (
-    SELECT hash FROM access_token WHERE expires_at <= ? LIMIT {_BITE})
+    SELECT hash FROM access_token WHERE expires_at <= ? LIMIT {PRUNED_AT_ONCE})
 """  # noqa: S608 - a constant number
 
 _NO_TIME = timedelta()
