@@ -28,10 +28,12 @@ def a_service(
     unavailable: float = 0.0,
     recorded: bool = False,
     environment: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = (),
 ) -> Iterator[tuple[Service, SinkProcess]]:
     """Run the real service on a disk, with *fan_out* applications in a sink, all of them keen.
 
-    Where *recorded* the sink writes down each token, which costs this machine something.
+    Where *recorded* the sink writes down each token, which costs this machine something. It is
+    started as it comes, or by a *launcher* that sets what no setting does.
     """
     with (
         TemporaryDirectory() as name,
@@ -44,7 +46,7 @@ def a_service(
             for client_id, port in zip(client_ids(fan_out), sink.ports, strict=True)
         ]
         with Service(Path(name), applications, environment or {}) as service:
-            service.start()
+            service.start(*launcher)
             yield service, sink
 
 

@@ -245,7 +245,7 @@ def test_each_door_of_the_store_is_tried(url: str) -> None:
 
 
 def test_migrations_go_past_a_pooler(url: str) -> None:
-    """The steps of the schema are taken at the server itself, where the way past a pooler is told."""
+    """The steps of the schema are taken at the server itself, where the way to it is told."""
     with a_folder() as folder:
         service = a_service(folder, [1, 2, 3])
         nobody = f"postgresql://postgres@127.0.0.1:{free_port()}/nowhere"
