@@ -47,7 +47,7 @@ bench: setup ## the benchmarks, with ratios against the yardsticks of the same r
 lab: setup ## the laboratory: kills, power cuts, full disks, wrong clocks, ...; one table (15 min)
 	$(BIN)/python -m tests.lab $(LAB)
 
-soak: setup ## ten minutes at 70 % of the capacity; SOAK="--minutes 1" for less
+soak: setup ## 70 % of the capacity for ten minutes on each store; SOAK="--store postgres" for one
 	$(BIN)/python -m tests.lab.soak $(SOAK)
 
 lock: ## resolve the dependencies anew; nothing younger than a week is taken (needs uv)
