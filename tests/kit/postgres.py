@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 import psycopg
 
@@ -77,6 +77,16 @@ class OwnServer(Server):
     def stop(self) -> None:
         """End the server as a power cut would: it recovers from its log when it starts again."""
         _as_nobody(self.programs, "pg_ctl", "-w", "-D", self.data, "-m", "immediate", "stop")
+
+
+def socket_of(url: str) -> Path:
+    """Return the socket by which *url* reaches a server of the tests' own."""
+    return Path(parse_qs(urlsplit(url).query)["host"][0]) / ".s.PGSQL.5432"
+
+
+def by_port(url: str, port: int) -> str:
+    """Return the database at *url* as it is reached by a *port* of loopback."""
+    return urlunsplit(urlsplit(url)._replace(netloc=f"postgres@127.0.0.1:{port}", query=""))
 
 
 @contextmanager

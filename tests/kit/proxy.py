@@ -2,6 +2,10 @@
 
 Each answer gets a ``Fault``, chosen by whoever opens the proxy; most end the connection. What
 passed is written down, so that what each side made of it can be compared with what had happened.
+
+While the way is ``shut`` nothing passes on any connection, neither forth nor back, not even that a
+side has closed it. Nothing of it is lost: it passes when the way is open again, however late, as
+what TCP sends again once a cable is mended.
 """
 
 import asyncio
@@ -10,11 +14,14 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
+from pathlib import Path
+from typing import Self, TypeAlias
 
 CHUNK = 65536
 PATIENCE_SECONDS = 30.0
 """No connection is held for longer, unless the proxy is told to be more patient."""
+
+Stream: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Harm(StrEnum):
@@ -53,15 +60,24 @@ class Passage:
 
 
 class FaultProxy:
-    """Listens on loopback while its ``async with`` lasts, and connects to *port* of loopback."""
+    """Listens on loopback while its ``async with`` lasts, and connects to *target*.
+
+    That is a port of loopback, or the path of a socket.
+    """
 
     def __init__(
-        self, port: int, choose: Callable[[], Fault], *, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        target: int | Path,
+        choose: Callable[[], Fault] = Fault,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self.choose = choose
         self._patience = patience_seconds
         self.passages: list[Passage] = []
-        self._target = port
+        self._target = target
+        self._way = asyncio.Event()
+        self._way.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -83,6 +99,14 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def shut(self) -> None:
+        """Let nothing pass any more, and leave every connection open."""
+        self._way.clear()
+
+    def open(self) -> None:
+        """Let everything pass again, what was sent meanwhile first."""
+        self._way.set()
+
     def let_go(self) -> None:
         """End every connection that is open now, in the middle of whatever it does."""
         for task in self._tasks:
@@ -100,21 +124,31 @@ class FaultProxy:
         self.passages.append(passage)
         try:
             async with asyncio.timeout(self._patience):
-                there = await asyncio.open_connection("127.0.0.1", self._target)
+                first = await self._read(reader)
+                if reader.at_eof():
+                    return  # it was given up before it got through
+                there = await self._dial()
                 try:
+                    await _send(there[1], passage, first)
                     await self._pass_on(passage, (reader, writer), there)
                 finally:
                     there[1].transport.abort()
         except (OSError, TimeoutError):
             return
 
-    async def _pass_on(
-        self,
-        passage: Passage,
-        client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-    ) -> None:
-        forth = asyncio.ensure_future(_forth(client[0], server[1], passage))
+    async def _dial(self) -> Stream:
+        if isinstance(self._target, Path):
+            return await asyncio.open_unix_connection(self._target)
+        return await asyncio.open_connection("127.0.0.1", self._target)
+
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        """Return what comes, or nothing at the end, once the way is open."""
+        data = await reader.read(CHUNK)
+        await self._way.wait()
+        return data
+
+    async def _pass_on(self, passage: Passage, client: Stream, server: Stream) -> None:
+        forth = asyncio.ensure_future(self._forth(client[0], server[1], passage))
         back = asyncio.ensure_future(self._back(server[0], client[1], passage))
         try:
             await asyncio.wait((forth, back), return_when=asyncio.FIRST_COMPLETED)
@@ -125,11 +159,18 @@ class FaultProxy:
                 task.cancel()
             await asyncio.gather(forth, back, return_exceptions=True)
 
+    async def _forth(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: Passage
+    ) -> None:
+        while data := await self._read(reader):
+            if not passage.swallowed:
+                await _send(writer, passage, data)
+
     async def _back(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: Passage
     ) -> bool:
         """Hand answers back until a fault strikes; True where the connection stays, mute."""
-        while data := await reader.read(CHUNK):
+        while data := await self._read(reader):
             fault = self.choose()
             passage.faults.append(fault)
             match fault.harm:
@@ -147,15 +188,10 @@ class FaultProxy:
         return False
 
 
-async def _forth(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: Passage
-) -> None:
-    while data := await reader.read(CHUNK):
-        if passage.swallowed:
-            continue
-        passage.forth += data
-        writer.write(data)
-        await writer.drain()
+async def _send(writer: asyncio.StreamWriter, passage: Passage, data: bytes) -> None:
+    passage.forth += data
+    writer.write(data)
+    await writer.drain()
 
 
 def _struck(writer: asyncio.StreamWriter, harm: Harm) -> bool:

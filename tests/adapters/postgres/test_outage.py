@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import anyio.lowlevel
@@ -17,8 +15,8 @@ from dispatcher.stored.books import Books
 from tests.adapters.postgres.conftest import Open
 from tests.contract.steps import accept, claim, match_all, owe, register
 from tests.kit.builders import acknowledged, an_application, an_event
-from tests.kit.gap import a_gap
-from tests.kit.postgres import OwnServer, Server, an_own_server
+from tests.kit.postgres import OwnServer, Server, an_own_server, by_port, socket_of
+from tests.kit.proxy import FaultProxy
 
 LONG = timedelta(hours=1)
 SOON = 3 * PATIENCE.total_seconds()
@@ -127,9 +125,8 @@ async def test_a_server_that_is_silent_is_given_up(database: str, opens: Open) -
 
     What was asked for may have been written or not: a repeat tells.
     """
-    folder = parse_qs(urlsplit(database).query)["host"][0]
-    async with a_gap(Path(folder) / ".s.PGSQL.5432") as gap:
-        store = await opens(f"postgresql://postgres@127.0.0.1:{gap.port}{urlsplit(database).path}")
+    async with FaultProxy(socket_of(database)) as proxy:
+        store = await opens(by_port(database, proxy.port))
         await register(store, an_application("shop"))
         refused = 0
 
@@ -139,12 +136,12 @@ async def test_a_server_that_is_silent_is_given_up(database: str, opens: Open) -
                 await accept(store, an_event(id=f"e{number}", sid="s1", clients=["shop"]))
             refused += 1
 
-        gap.mute = True
+        proxy.shut()
         with anyio.fail_after(SOON):
             async with anyio.create_task_group() as many:
                 for number in range(20):
                     many.start_soon(try_in_vain, number)
-        gap.mute = False
+        proxy.open()
         receipts = [
             await accept(store, an_event(id=f"e{number}", sid="s1", clients=["shop"]))
             for number in range(20)
