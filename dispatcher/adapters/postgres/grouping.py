@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import psycopg
 
+from dispatcher.adapters.postgres.connections import PATIENCE, unavailable
 from dispatcher.adapters.postgres.engine import Engine
 from dispatcher.adapters.postgres.intake import Batch, Overtaken, Taken, accept_all
 from dispatcher.domain.errors import StoreUnavailable
@@ -33,13 +34,20 @@ class Gathering:
         self._at_work = 0
 
     async def accept(self, batch: Batch) -> Sequence[Receipt]:
-        """Take *batch* in, together with all that waits at the same moment."""
+        """Take *batch* in, together with all that waits at the same moment.
+
+        The turn that it waits for counts: whoever asks is told in time what became of it.
+        """
         future: asyncio.Future[Sequence[Receipt]] = asyncio.get_running_loop().create_future()
         self._asked.append((batch, future))
         if self._at_work < _GROUPS_AT_ONCE:
             self._at_work += 1
             self._engine.start(self._work())
-        return await future
+        try:
+            async with asyncio.timeout(PATIENCE.total_seconds()):
+                return await future
+        except TimeoutError as error:
+            raise unavailable(error, self._engine.url) from error
 
     async def _work(self) -> None:
         while group := self._next_group():
@@ -50,8 +58,10 @@ class Gathering:
         group: list[_Asked] = []
         intakes = 0
         while self._asked and (not group or intakes + len(self._asked[0][0]) <= _LARGEST_GROUP):
-            group.append(self._asked.popleft())
-            intakes += len(group[-1][0])
+            batch, future = self._asked.popleft()
+            if not future.done():  # else nobody waits for it any more
+                group.append((batch, future))
+                intakes += len(batch)
         return group
 
     async def _take(self, group: Sequence[_Asked]) -> None:

@@ -154,6 +154,32 @@ async def test_a_server_that_is_silent_is_given_up(database: str, opens: Open) -
     assert len(matched) == 20
 
 
+async def test_who_waits_for_another_group_is_told_no_later(database: str, opens: Open) -> None:
+    """Whoever asks a silent server at the same moment is told at the same moment.
+
+    A group of webhooks that waits its turn behind another one has waited as long.
+    """
+    told: list[float] = []
+    async with FaultProxy(socket_of(database)) as proxy:
+        store = await opens(by_port(database, proxy.port))
+
+        async def try_in_vain(number: int) -> None:
+            with pytest.raises(StoreUnavailable):
+                await accept(store, an_event(id=f"e{number}", clients=[]))
+            told.append(anyio.current_time())
+
+        proxy.shut()
+        async with anyio.create_task_group() as many:
+            for number in range(20):
+                many.start_soon(try_in_vain, number)
+                await anyio.lowlevel.checkpoint()  # each is a group of its own, or waits for two
+                await anyio.lowlevel.checkpoint()
+        proxy.open()
+        await store.close()
+
+    assert max(told) - min(told) < PATIENCE.total_seconds()
+
+
 async def test_who_goes_away_leaves_nothing_behind(store: PostgresStore) -> None:
     """A caller that is cancelled at any moment breaks no connection, and loses no delivery."""
     await owe(store, "shop", events=30)
