@@ -39,7 +39,7 @@ from dispatcher.listeners import Server, bound_sockets, server_config, url_of
 from dispatcher.pipeline.declare import declare, declare_clients, declare_sources, without_key
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.tending import Tending
-from dispatcher.pipeline.upkeep import Upkeep
+from dispatcher.pipeline.upkeep import Upkeep, watch_clock
 from dispatcher.pipeline.waiting import Waiting
 from dispatcher.pipeline.workers import Workers
 from dispatcher.ports import Retention
@@ -100,7 +100,8 @@ class House:
         *listening* is called with the service's own URL once its socket accepts connections.
         """
         with bound_sockets(self.settings) as sockets:
-            async with _meanwhile(self.tending.run), anyio.create_task_group() as tasks:
+            of_every_role = _meanwhile(self.tending.run, partial(watch_clock, self.telemetry))
+            async with of_every_role, anyio.create_task_group() as tasks:
                 work = self.workers.attend if self.role is Role.API else self.workers.run
                 tasks.start_soon(work)
                 main = self.management_app if self.role is Role.WORKER else self.app
@@ -375,10 +376,11 @@ def _discovery_extra(path: Path | None) -> Mapping[str, object]:
 
 
 @asynccontextmanager
-async def _meanwhile(work: Callable[[], Coroutine[None, None, None]]) -> AsyncIterator[None]:
-    """Let *work* go on for as long as this is open."""
+async def _meanwhile(*works: Callable[[], Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    """Let *works* go on for as long as this is open."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(work)
+        for work in works:
+            tasks.start_soon(work)
         yield
         tasks.cancel_scope.cancel()
 

@@ -377,6 +377,9 @@ class Telemetry(Protocol):
     def waiting(self, depth: Depth) -> None:
         """Note how much is waiting, and for how long."""
 
+    def note_clock(self) -> None:
+        """Note how far the two clocks have drifted apart; log it when they come into doubt."""
+
     def worker_failed(self, worker: str, error: Exception) -> None:
         """Log in full that a worker stumbled and goes on."""
 

@@ -21,7 +21,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from standardwebhooks.webhooks import Webhook
 
-from dispatcher.app import House, calm_the_collector, open_house
+from dispatcher.app import House, Role, calm_the_collector, open_house
 from dispatcher.domain.applications import ManagedBy
 from dispatcher.domain.errors import InvalidSettings
 from dispatcher.domain.events import ClientId
@@ -179,6 +179,20 @@ async def test_a_house_built_from_its_settings_does_the_main_job(premises: Premi
     claims = jwt.decode(token, KeySet.import_key_set(jwks), algorithms=["ES256"]).claims
     assert (answer.status_code, ready.status_code) == (202, 200)
     assert (claims["iss"], claims["aud"], claims["sid"]) == ("https://op.example/", "shop", "s1")
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_every_process_compares_its_clocks(premises: Premises, role: Role) -> None:
+    """Whatever its role, a process shows how far its wall clock is from the steady one."""
+    async with open_house(premises.settings) as house, anyio.create_task_group() as tasks:
+        house.role = role
+        house.clock.follow(house.clock.steady() - timedelta(hours=1), timedelta())
+        tasks.start_soon(partial(house.run, anyio.Event(), listening=lambda _: None))
+        with anyio.fail_after(PATIENCE):
+            shown = house.telemetry.exposition
+            while b"clock_drift_seconds 36" not in shown()[0]:  # noqa: ASYNC110 - it tells nobody
+                await anyio.sleep(0.001)
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_store_belongs_to_one_house(premises: Premises) -> None:

@@ -223,10 +223,9 @@ class Telemetry:
         for client_id, since in depth.oldest_pending.items():
             self._oldest.labels(client_id).set(max(0.0, (now - since).total_seconds()))
         self._unmatched.set(depth.events_accepted)
-        self._note_clock()
         self._note_lanes(depth.closed_lanes)
 
-    def _note_clock(self) -> None:
+    def note_clock(self) -> None:
         """Show how far the clocks have drifted apart, and log it when they come into doubt."""
         drift = (self._clock.now() - self._clock.steady()).total_seconds()
         self._drift.set(drift)

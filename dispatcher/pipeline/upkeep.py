@@ -1,4 +1,4 @@
-"""Upkeep: what is over is forgotten when its retention has passed, and what waits is counted."""
+"""Upkeep: what is over is forgotten in its time, what waits is counted, clocks are compared."""
 
 from datetime import timedelta
 
@@ -41,3 +41,10 @@ class Upkeep:
             while await self._queue.prune(self._retention) >= PRUNED_AT_ONCE:
                 await checkpoint()
             await anyio.sleep(EVERY.total_seconds())
+
+
+async def watch_clock(telemetry: Telemetry) -> None:
+    """Have the clocks compared for ever, by every process, and whatever its store does."""
+    while True:
+        telemetry.note_clock()
+        await anyio.sleep(EVERY.total_seconds())

@@ -206,6 +206,7 @@ def tell_everything(telemetry: Telemetry, clock: FakeClock) -> None:
     telemetry.waiting(Depth(deliveries={}, oldest_pending={ClientId("shop"): NOON},
                             closed_lanes={ClientId("shop"): LaneState.PARKED},
                             events_accepted=1))  # fmt: skip
+    telemetry.note_clock()
     clock.advance(seconds=1)
     telemetry.worker_failed("deliver", stumbled(LOCAL))
     telemetry.told("service.listening", url="http://127.0.0.1:8080")
@@ -409,10 +410,9 @@ def test_a_clock_in_doubt_is_told_once(
     telemetry: Telemetry, clock: FakeClock, log: StringIO
 ) -> None:
     """How far the clocks have drifted apart is shown; that they are in doubt is logged once."""
-    nothing = Depth(deliveries={}, oldest_pending={}, closed_lanes={}, events_accepted=0)
     clock.set_wall_ahead(timedelta(seconds=7))
-    telemetry.waiting(nothing)
-    telemetry.waiting(nothing)
+    telemetry.note_clock()
+    telemetry.note_clock()
 
     (line,) = lines_of(log)
 

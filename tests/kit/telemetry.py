@@ -20,6 +20,7 @@ class RecordingTelemetry:
     settlements: list[tuple[Settled, bool]] = field(default_factory=list)
     depths: list[Depth] = field(default_factory=list)
     failures: list[tuple[str, Exception]] = field(default_factory=list)
+    comparisons: int = 0
 
     def accepted(self, intake: Intake, *, repeated: bool) -> None:
         """Remember one intake."""
@@ -48,6 +49,10 @@ class RecordingTelemetry:
     def waiting(self, depth: Depth) -> None:
         """Remember how much was waiting."""
         self.depths.append(depth)
+
+    def note_clock(self) -> None:
+        """Remember that the clocks were compared."""
+        self.comparisons += 1
 
     def worker_failed(self, worker: str, error: Exception) -> None:
         """Remember what stumbled."""
