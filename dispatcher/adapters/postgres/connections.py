@@ -21,8 +21,11 @@ from psycopg.pq import TransactionStatus
 
 from dispatcher.domain.errors import StoreUnavailable
 
-PATIENCE = timedelta(seconds=2)
-"""How long anything may take, before whoever asked is told that the store does not answer."""
+PATIENCE = timedelta(seconds=1.75)
+"""How long anything may take, before whoever asked is told that the store does not answer.
+
+A webhook is to be answered within 2 s, and there is more to an answer than the store.
+"""
 KEPT = 8
 """How many connections a process keeps at most, the listener's aside."""
 _NAME = "backchannel-logout-dispatcher"
