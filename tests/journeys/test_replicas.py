@@ -3,12 +3,10 @@
 import base64
 import json
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 
@@ -23,7 +21,8 @@ from tests.kit.folders import a_folder
 from tests.kit.pgbouncer import Pooler
 from tests.kit.postgres import Server
 from tests.kit.processes import SinkProcess, a_producer, a_sink, history_of
-from tests.kit.service import ROOT, Service, free_port
+from tests.kit.replicas import a_replica, command
+from tests.kit.service import Service
 from tests.kit.steps import (
     an_event,
     an_order,
@@ -51,26 +50,6 @@ def reached(request: pytest.FixtureRequest, url: str) -> Mapping[str, str]:
     pooler: Pooler = request.getfixturevalue("pooler")
     through = {"DISPATCHER_STORE": pooler.url(url)}
     return through if "alone" in request.param else {**through, "DISPATCHER_POSTGRES_DIRECT": url}
-
-
-def a_replica(first: Service, folder: Path, *options: str) -> Service:
-    """Return one more replica of *first*: the same settings and secrets, but for its address."""
-    replica = replace(first, folder=folder, port=free_port(), process=None, options=options)
-    replica._master_key = first._master_key
-    return replica
-
-
-def command(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the command line with the settings of *service*."""
-    return subprocess.run(
-        [sys.executable, "-m", "dispatcher", *words],
-        cwd=ROOT,
-        env=service.environ(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 @contextmanager

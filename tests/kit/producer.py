@@ -4,8 +4,9 @@ Run as ``python -m tests.kit.producer``: reads one JSON document from standard i
 ``{"url", "secret", "connections", "bodies": [...], "rate"?}``, sends each body as one webhook over
 keep-alive connections, repeats it until it is answered by 202 (a refused or broken connection and
 503 are tried again), and prints ``{"accepted": [...ids], "event_ids": [...], "latencies": [...],
-"sent": [...], "answered": [...], "repeats": n, "started", "ended"}``: what was accepted, item by
-item, and when, request by request, in seconds; what is no latency is the wall's time.
+"sent": [...], "answered": [...], "refused": [[sent, status, seconds], ...], "started", "ended"}``:
+what was accepted, item by item, and when, request by request, in seconds; what is no latency is the
+wall's time. What was tried again is refused: its status is 0 where no answer came.
 """
 
 import asyncio
@@ -18,23 +19,27 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import uvloop
 
 _AGAIN_AFTER = 0.02
+_TRIED_AGAIN = (0, 503)
+
+Stream: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
 class History:
-    """What was accepted; when each request was sent, its 202 was read, and how long that took."""
+    """What was accepted, and when; and what was refused on the way there."""
 
     accepted: list[str] = field(default_factory=list)
     event_ids: list[str] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
-    repeats: int = 0
+    refused: list[tuple[float, int, float]] = field(default_factory=list)
 
 
 class Producer:
@@ -56,22 +61,24 @@ class Producer:
                 tasks.create_task(self._connection(bodies))
 
     async def _connection(self, bodies: deque[str]) -> None:
-        stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        stream: Stream | None = None
         while bodies:
             body = bodies.popleft().encode()
             await self._pace()
             while True:
+                started = time.perf_counter()
                 try:
                     stream = stream or await asyncio.open_connection(self._host, self._port)
                     started = time.perf_counter()
                     status, answer = await self._exchange(*stream, body)
                 except (OSError, asyncio.IncompleteReadError):
-                    stream, status, answer, started = None, 503, b"", 0.0
-                if status != 503:
+                    stream, status, answer = None, 0, b""
+                took = time.perf_counter() - started
+                if status not in _TRIED_AGAIN:
                     break
-                self.history.repeats += 1
+                self.history.refused.append((time.time() - took, status, took))
                 await asyncio.sleep(_AGAIN_AFTER)
-            self._note(status, answer, time.perf_counter() - started)
+            self._note(status, answer, took)
         if stream is not None:
             stream[1].close()
 
@@ -135,7 +142,7 @@ async def produce(order: dict[str, object]) -> dict[str, object]:
         "latencies": history.latencies,
         "sent": history.sent,
         "answered": history.answered,
-        "repeats": history.repeats,
+        "refused": history.refused,
         "started": started,
         "ended": time.time(),
     }

@@ -15,7 +15,19 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from tests.lab import clocks, days, disks, drains, faults, kills, machine, outage, power, storms
+from tests.lab import (
+    clocks,
+    days,
+    disks,
+    drains,
+    faults,
+    kills,
+    machine,
+    outage,
+    power,
+    servers,
+    storms,
+)
 from tests.lab.table import Experiment, Finding
 
 EXPERIMENTS: Sequence[Experiment] = (
@@ -74,6 +86,13 @@ EXPERIMENTS: Sequence[Experiment] = (
         load="600 events for 3: reset, drip, truncate, black hole, half-close, latency by chance",
         must_hold="each told once it is healed; each attempt taken for what it was",
         run=faults.run,
+    ),
+    Experiment(
+        name="server",
+        test="PostgreSQL ended and started again, and cut off",
+        load="5 times, and 60 s of silence between; 4,400 events at 120/s, 2 replicas",
+        must_hold="503 within 2 s, no false 202, 0 missing, ready < 5 s after it, nobody charged",
+        run=servers.run,
     ),
     Experiment(
         name="days",
