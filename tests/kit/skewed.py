@@ -1,8 +1,8 @@
 """The service on a wall clock that a test sets: ``python -m tests.kit.skewed serve``.
 
 The file that ``TEST_CLOCK`` names holds how many seconds the clock is ahead. With
-``TEST_ONE_CLOCK`` the steady clock follows the wall clock, which it must not: what a test sees then
-is a service whose guard was removed.
+``TEST_ONE_CLOCK`` the steady clock follows the wall clock, and no store's, which it must not: what
+a test sees then is a service whose guard was removed.
 """
 
 import mmap
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -48,8 +49,18 @@ def a_clock(path: Path) -> Iterator[SetClock]:
         yield SetClock(shared)
 
 
+class OneClock(SystemClock):
+    """A wall clock by which everything is due."""
+
+    def __init__(self, *, wall: SetClock) -> None:
+        super().__init__(wall=wall, monotonic=wall)
+
+    def follow(self, moment: datetime, took: timedelta) -> None:
+        """Do not."""
+
+
 if __name__ == "__main__":
     with a_clock(Path(os.environ[FILE])) as clock:
-        steady = clock if os.environ.get(ONE_CLOCK) else time.monotonic
-        setattr(app, "SystemClock", partial(SystemClock, wall=clock, monotonic=steady))  # noqa: B010 - it is no name of app's own
+        made = OneClock if os.environ.get(ONE_CLOCK) else SystemClock
+        setattr(app, "SystemClock", partial(made, wall=clock))  # noqa: B010 - it is no name of app's own
         main()

@@ -21,6 +21,7 @@ from tests.lab import (
     disks,
     drains,
     faults,
+    hosts,
     kills,
     machine,
     outage,
@@ -58,6 +59,13 @@ EXPERIMENTS: Sequence[Experiment] = (
         load="+5 min, -5 min, -1 h, 40 applications between attempts, one attempt of 6 s",
         must_hold="no retry early or late, no lease lost, alert < 5 s, stale webhooks 503 not 401",
         run=clocks.run,
+    ),
+    Experiment(
+        name="host",
+        test="host's clock against the database's, 2 replicas",
+        load="one of them +5 min from its start, then -5 min, -1 h; 40 applications, 6 s attempts",
+        must_hold="no retry early or late, no lease taken, alert < 5 s, stale webhooks 503 not 401",
+        run=hosts.run,
     ),
     Experiment(
         name="drain",

@@ -47,20 +47,15 @@ class Step:
     lasts: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Turned:
-    """What came of it."""
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """By application: the seconds between its attempts."""
 
     gaps: Sequence[Sequence[float]]
-    """By application: the seconds between its attempts."""
-    slow_tokens: int
-    """How many tokens the application got that takes longer than the clock stood still."""
-    alerted_after: Sequence[float]
-    in_doubt: set[int]
-    """What a stale webhook was answered while the clock was wrong."""
-    sound: set[int]
-    """What it was answered while it was right."""
-    exit_code: int
+
+    def __len__(self) -> int:
+        """Return how many there were."""
+        return sum(map(len, self.gaps))
 
     @property
     def early(self) -> int:
@@ -79,6 +74,21 @@ class Turned:
             for gaps in self.gaps
             for gap, wait in zip(gaps, SCHEDULE, strict=False)
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turned:
+    """What came of it."""
+
+    retries: Retries
+    slow_tokens: int
+    """How many tokens the application got that takes longer than the clock stood still."""
+    alerted_after: Sequence[float]
+    in_doubt: set[int]
+    """What a stale webhook was answered while the clock was wrong."""
+    sound: set[int]
+    """What it was answered while it was right."""
+    exit_code: int
 
 
 async def turn(
@@ -107,9 +117,9 @@ async def turn(
         await run_sync(until_nothing_waits, service)
         exit_code = await run_sync(service.stop)
     return Turned(
-        gaps=_gaps(sink.received()),
+        retries=retries_of(sink.received()),
         slow_tokens=slow.count(),
-        alerted_after=_alerted(service, set_at),
+        alerted_after=alerted(service, set_at),
         in_doubt=in_doubt,
         sound=sound,
         exit_code=exit_code,
@@ -148,15 +158,20 @@ def _turned(
         ends = time.monotonic() + step.lasts
         shown = datetime.fromtimestamp(clock(), UTC)
         answers[not step.ahead].add(told(service, an_event(f"-stale{number}"), at=shown - STALE))
-        while time.monotonic() < ends:
-            if time.monotonic() - begun > sick_for:
-                sink.heal()
-            time.sleep(0.05)  # the clock is wrong, or right, for so long
+        pass_until(ends, sink, heals_at=begun + sick_for)
     sink.heal()
     return set_at, *answers
 
 
-def _alerted(service: Service, set_at: Sequence[float]) -> list[float]:
+def pass_until(ends: float, sink: SinkProcess, *, heals_at: float) -> None:
+    """Let time pass, for as long as a clock is to be as it is; heal *sink* in its time."""
+    while time.monotonic() < ends:
+        if time.monotonic() > heals_at:
+            sink.heal()
+        time.sleep(0.05)
+
+
+def alerted(service: Service, set_at: Sequence[float]) -> list[float]:
     """Return how long it took to say that the clock is in doubt, for each time it was set wrong."""
     lines = logged(service, "clock.in_doubt")
     said = [datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines]
@@ -166,11 +181,14 @@ def _alerted(service: Service, set_at: Sequence[float]) -> list[float]:
     ]
 
 
-def _gaps(received: Sequence[Received]) -> list[list[float]]:
+def retries_of(received: Sequence[Received]) -> Retries:
+    """Return the retries of applications, each of which is owed one logout."""
     moments: dict[int, list[float]] = {}
     for one in received:
         moments.setdefault(one.port, []).append(one.at)
-    return [[later - earlier for earlier, later in pairwise(of)] for of in moments.values()]
+    return Retries(
+        [[later - earlier for earlier, later in pairwise(of)] for of in moments.values()]
+    )
 
 
 RIGHT = Step(0, 4)
@@ -182,17 +200,17 @@ def run(seed: int) -> Finding:
     del seed
     with TemporaryDirectory() as folder:
         turned = anyio.run(lambda: turn(Path(folder), steps=STEPS, sick_for=12, applications=40))
-    attempts = sum(map(len, turned.gaps))
+    retries = turned.retries
     slowest = max(turned.alerted_after)
     return Finding(
         measured=(
-            f"{attempts} retries: {turned.early} early, {turned.latest:.2f} s past the schedule"
-            f" at most; {turned.slow_tokens} token to the application that takes"
+            f"{len(retries)} retries: {retries.early} early, {retries.latest:.2f} s past the"
+            f" schedule at most; {turned.slow_tokens} token to the application that takes"
             f" {SLOW_SECONDS:.0f} s; alerted after {slowest:.1f} s at most; stale webhooks"
             f" {sorted(turned.in_doubt)} in doubt, {sorted(turned.sound)} else"
         ),
-        held=turned.early == 0
-        and turned.latest < LATE_SECONDS
+        held=retries.early == 0
+        and retries.latest < LATE_SECONDS
         and turned.slow_tokens == 1
         and slowest < ALERTED_WITHIN_SECONDS
         and turned.in_doubt == {503}

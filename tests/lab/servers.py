@@ -183,10 +183,10 @@ def _a_proxy(target: int | Path, fault: Fault) -> FaultProxy:
 
 
 @asynccontextmanager
-async def a_stage(folder: Path, settings: Sequence[str]) -> AsyncIterator[Stage]:
-    """Return two replicas, not yet started, on a server with *settings* behind a proxy."""
+async def a_stage(folder: Path, options: Sequence[str]) -> AsyncIterator[Stage]:
+    """Return two replicas, not yet started, on a server with *options* behind a proxy."""
     async with AsyncExitStack() as stack:
-        own = stack.enter_context(an_own_server(*settings))
+        own = stack.enter_context(an_own_server(*options))
         url = stack.enter_context(own.database())
         await migrate(url, allow_unsafe=True)
         sink = stack.enter_context(a_sink(folder, applications=len(APPLICATIONS)))
@@ -194,7 +194,8 @@ async def a_stage(folder: Path, settings: Sequence[str]) -> AsyncIterator[Stage]
         proxy = await stack.enter_async_context(_a_proxy(socket_of(url), Fault()))
         slow = await stack.enter_async_context(_a_proxy(first, TAKES_ITS_TIME))
         uris = uris_of([slow.port, *others])
-        one = stack.enter_context(a_service(folder, uris, STORE=by_port(url, proxy.port)))
+        settings = {"STORE": by_port(url, proxy.port), "ATTEMPT_TIMEOUT": "3"}
+        one = stack.enter_context(a_service(folder, uris, **settings))
         other = a_replica(one, stack.enter_context(a_folder()))
         yield Stage(own, url, proxy, sink, [one, stack.enter_context(other)])
 

@@ -14,8 +14,8 @@ async def test_a_clock_that_is_set_brings_nothing_forward(tmp_path: Path) -> Non
         tmp_path, steps=[Step(3600, 5), Step(0, 1)], sick_for=0, applications=10, slow_seconds=3
     )
 
-    assert len(turned.gaps) == 10
-    assert turned.early == 0
+    assert len(turned.retries.gaps) == 10
+    assert turned.retries.early == 0
     assert turned.slow_tokens == 1
     assert len(turned.alerted_after) == 1
     assert turned.alerted_after[0] < float("inf")
@@ -34,4 +34,4 @@ async def test_a_service_with_one_clock_is_seen_to_be_early(tmp_path: Path) -> N
         guarded=False,
     )
 
-    assert turned.early > 0
+    assert turned.retries.early > 0
