@@ -22,7 +22,7 @@ from tests.kit.pgbouncer import Pooler
 from tests.kit.postgres import Server
 from tests.kit.processes import SinkProcess, a_producer, a_sink, history_of
 from tests.kit.replicas import a_replica, command
-from tests.kit.service import Service
+from tests.kit.service import Service, free_port
 from tests.kit.steps import (
     an_event,
     an_order,

@@ -38,7 +38,7 @@ from tests.lab.table import Finding
 IN_FLIGHT_PER_APPLICATION = 16
 EVENTS_PER_SECOND = 60
 """Of each of two producers, each of which sends to a replica of its own."""
-TAKES_ITS_TIME = Fault(Harm.LATENCY, seconds=0.1)
+TAKES_ITS_TIME = Fault(Harm.LATENCY, seconds=0.05)
 """What one application does with each token, so that some are in flight at any moment."""
 REFUSED_WITHIN_SECONDS = 2.0
 READY_WITHIN_SECONDS = 5.0
@@ -128,7 +128,8 @@ class Struck:
     def all_told_after(self) -> float:
         """The seconds from the end of the last outage to the last token.
 
-        What was lent out, and nobody came to know of it, waits until its lease ends.
+        What was lent out, and nobody came to know of it, waits until its lease ends; the rest for
+        what has gathered before it.
         """
         return max(one.at for one in self.received) - self.outages[-1].back
 
@@ -264,7 +265,7 @@ async def _struck(blow: Blow, stage: Stage) -> Outage:
     else:
         await run_sync(stage.own.stop)
     began = time.time()
-    readiness = await run_sync(_readiness, stage.replicas, began + blow.lasts)
+    readiness = await _readiness(stage.replicas, began + blow.lasts)
     ended = time.time()
     if blow.silent:
         stage.proxy.open()
@@ -278,12 +279,18 @@ async def _struck(blow: Blow, stage: Stage) -> Outage:
     )
 
 
-def _readiness(replicas: Sequence[Service], ends: float) -> frozenset[int]:
+async def _readiness(replicas: Sequence[Service], ends: float) -> frozenset[int]:
     """Return what ``/readyz`` of *replicas* answers until that moment."""
     seen: set[int] = set()
-    while time.time() < ends:
-        seen |= {status_of(replica, "/readyz") for replica in replicas}
-        time.sleep(0.05)  # the outage goes on meanwhile
+
+    async def watch(replica: Service) -> None:
+        while time.time() < ends:
+            seen.add(await run_sync(status_of, replica, "/readyz"))
+            await anyio.sleep(0.05)  # the outage goes on meanwhile
+
+    async with anyio.create_task_group() as watching:
+        for replica in replicas:
+            watching.start_soon(watch, replica)
     return frozenset(seen)
 
 
