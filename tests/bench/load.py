@@ -107,7 +107,7 @@ def order_for(
 ) -> dict[str, object]:
     """Return a producer's order to send *bodies* to *service*."""
     return {
-        "url": service.webhook_url,
+        "urls": [service.webhook_url],
         "secret": service.secret,
         "connections": connections,
         "rate": rate,

@@ -94,7 +94,7 @@ async def send(stage: Stage) -> Sequence[str]:
         for sid in (f"s{number}" for number in range(EVENTS))
     ]
     order = {
-        "url": stage.service.webhook_url,
+        "urls": [stage.service.webhook_url],
         "secret": stage.service.secret,
         "connections": 4,
         "rate": 100,

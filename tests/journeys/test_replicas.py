@@ -3,10 +3,9 @@
 import base64
 import json
 import secrets
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 
@@ -16,12 +15,13 @@ import pytest
 from dispatcher.adapters.clock import SystemClock
 from dispatcher.adapters.postgres import PostgresStore
 from keys import KeyInfo, Place, Seal, Vault
+from tests.kit import short_leases
 from tests.kit.bookkeeping import books
 from tests.kit.folders import a_folder
 from tests.kit.pgbouncer import Pooler
 from tests.kit.postgres import Server
 from tests.kit.processes import SinkProcess, a_producer, a_sink, history_of
-from tests.kit.replicas import a_replica, command
+from tests.kit.replicas import command, replicas
 from tests.kit.service import Service, free_port
 from tests.kit.steps import (
     an_event,
@@ -53,22 +53,19 @@ def reached(request: pytest.FixtureRequest, url: str) -> Mapping[str, str]:
 
 
 @contextmanager
-def replicas(
+def on_shift(
     reached: Mapping[str, str], sink: SinkProcess, folder: Path
 ) -> Iterator[list[Service]]:
     """Run one replica that takes webhooks and two that deliver, on a store that is made ready."""
-    with ExitStack() as at_the_end:
-        api = at_the_end.enter_context(a_service(folder, sink.ports))
-        api.environment = {**reached, "DISPATCHER_ATTEMPT_TIMEOUT": "1"}
-        assert "run `dispatcher migrate` once" in command(api, "serve").stderr
-        assert command(api, "migrate").returncode == 0
-        api.options = ("--role", "api")
-        running = [api]
-        for _ in range(2):
-            place = at_the_end.enter_context(a_folder())
-            running.append(at_the_end.enter_context(a_replica(api, place, "--role", "worker")))
-        for service in running:
-            service.start(sys.executable, "-m", "tests.journeys.short_leases")
+    first = a_service(folder, sink.ports)
+    first.environment = {
+        **reached,
+        "DISPATCHER_ATTEMPT_TIMEOUT": "1",
+        short_leases.SECONDS: "6",
+    }
+    assert "run `dispatcher migrate` once" in command(first, "serve").stderr
+    url, roles = reached["DISPATCHER_STORE"], ("api", "worker", "worker")
+    with replicas(first, url, roles, short_leases.LAUNCHER) as running:
         yield running
 
 
@@ -81,7 +78,7 @@ def test_a_killed_replica_is_made_up_for(reached: Mapping[str, str], tmp_path: P
     """
     with (
         a_sink(tmp_path, applications=3, lost=0.02) as sink,
-        replicas(reached, sink, tmp_path) as (api, killed, worker),
+        on_shift(reached, sink, tmp_path) as (api, killed, worker),
     ):
         order = an_order(api, map(an_event, range(400)), rate=EVENTS_PER_SECOND)
         no_webhooks = httpx2.post(killed.webhook_url).status_code
@@ -109,7 +106,7 @@ def test_who_waits_at_one_replica_hears_what_another_has_done(url: str, tmp_path
     """
     with (
         a_sink(tmp_path, applications=3) as sink,
-        replicas({"DISPATCHER_STORE": url}, sink, tmp_path) as (api, *_),
+        on_shift({"DISPATCHER_STORE": url}, sink, tmp_path) as (api, *_),
     ):
         webhook = signed(api, an_event(1, "crm"))
         webhook["headers"]["prefer"] = "wait=20"
@@ -132,7 +129,7 @@ def test_a_replica_that_can_not_read_the_store_refuses_nobody(url: str, tmp_path
     with a_folder() as folder:
         behind = a_service(tmp_path, [1, 2, 3])
         behind.environment = {"DISPATCHER_STORE": url}
-        ahead = a_replica(behind, folder)
+        ahead = behind.replica(folder)
         new = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
         ahead._master_key = f"{new},{behind._master_key}"
         with behind, ahead:
@@ -152,7 +149,7 @@ async def test_a_rotation_reaches_every_replica(url: str, tmp_path: Path) -> Non
     numbers = count()
     with (
         a_sink(tmp_path, applications=3) as sink,
-        replicas({"DISPATCHER_STORE": url}, sink, tmp_path) as (api, *workers),
+        on_shift({"DISPATCHER_STORE": url}, sink, tmp_path) as (api, *workers),
     ):
         before, after = await rotated(url, api)
 

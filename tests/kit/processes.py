@@ -58,10 +58,11 @@ def a_sink(
     applications: int,
     unavailable: float = 0.0,
     lost: float = 0.0,
+    seconds: float = 0.0,
     seed: int = 1,
     recorded: bool = True,
 ) -> Iterator[SinkProcess]:
-    """Run a sink with so many applications, each on a port of its own.
+    """Run a sink with so many applications, each on a port of its own, which take *seconds* each.
 
     Unless *recorded* it keeps no history, and costs the machine so much less.
     """
@@ -71,6 +72,7 @@ def a_sink(
         "--applications": applications,
         "--unavailable": unavailable,
         "--lost": lost,
+        "--seconds": seconds,
         "--seed": seed,
     }
     if recorded:

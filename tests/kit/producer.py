@@ -1,9 +1,10 @@
 """A producer: a source in a process of its own that sends signed webhooks, and keeps a history.
 
 Run as ``python -m tests.kit.producer``: reads one JSON document from standard input,
-``{"url", "secret", "connections", "bodies": [...], "rate"?}``, sends each body as one webhook over
-keep-alive connections, repeats it until it is answered by 202 (a refused or broken connection and
-503 are tried again), and prints ``{"accepted": [...ids], "event_ids": [...], "latencies": [...],
+``{"urls": [...], "secret", "connections", "bodies": [...], "rate"?, "patience"?}``, sends each body
+as one webhook over keep-alive connections, repeats it until it is answered by 202 (a refused or
+broken connection, 503 and no answer within *patience* seconds are tried again, at the next URL, as
+a load balancer does), and prints ``{"accepted": [...ids], "event_ids": [...], "latencies": [...],
 "sent": [...], "answered": [...], "refused": [[sent, status, seconds], ...], "started", "ended"}``:
 what was accepted, item by item, and when, request by request, in seconds; what is no latency is the
 wall's time. What was tried again is refused: its status is 0 where no answer came.
@@ -18,9 +19,10 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import uvloop
 
@@ -45,42 +47,60 @@ class History:
 class Producer:
     """Sends webhooks, one after another on each connection."""
 
-    def __init__(self, url: str, secret: str, *, rate: float | None = None) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port or 80
-        self._path = parts.path
+    def __init__(
+        self,
+        urls: Sequence[str],
+        secret: str,
+        *,
+        rate: float | None = None,
+        patience: float | None = None,
+    ) -> None:
+        self._urls = [urlsplit(url) for url in urls]
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
         self._interval = 1 / rate if rate else 0.0
         self._next = 0.0
+        self._patience = patience
         self.history = History()
 
     async def send_all(self, bodies: deque[str], connections: int) -> None:
         """Send everything in *bodies*."""
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(connections):
-                tasks.create_task(self._connection(bodies))
+            for number in range(connections):
+                tasks.create_task(self._connection(bodies, number % len(self._urls)))
 
-    async def _connection(self, bodies: deque[str]) -> None:
-        stream: Stream | None = None
+    async def _connection(self, bodies: deque[str], place: int) -> None:
+        """Send one webhook after another to the URL at *place*, and on from it to the next."""
+        streams: dict[int, Stream] = {}
         while bodies:
             body = bodies.popleft().encode()
             await self._pace()
             while True:
                 started = time.perf_counter()
-                try:
-                    stream = stream or await asyncio.open_connection(self._host, self._port)
-                    started = time.perf_counter()
-                    status, answer = await self._exchange(*stream, body)
-                except (OSError, asyncio.IncompleteReadError):
-                    stream, status, answer = None, 0, b""
+                status, answer = await self._tried(streams, place, body)
                 took = time.perf_counter() - started
                 if status not in _TRIED_AGAIN:
                     break
                 self.history.refused.append((time.time() - took, status, took))
+                place = (place + 1) % len(self._urls)
                 await asyncio.sleep(_AGAIN_AFTER)
             self._note(status, answer, took)
-        if stream is not None:
-            stream[1].close()
+        for _, writer in streams.values():
+            writer.close()
+
+    async def _tried(
+        self, streams: dict[int, Stream], place: int, body: bytes
+    ) -> tuple[int, bytes]:
+        """Send *body* once; what is not answered has the status 0, and costs the connection."""
+        url = self._urls[place]
+        try:
+            async with asyncio.timeout(self._patience):
+                if place not in streams:
+                    streams[place] = await asyncio.open_connection(url.hostname, url.port)
+                return await self._exchange(*streams[place], self._request(url, body))
+        except (OSError, asyncio.IncompleteReadError):
+            if place in streams:
+                streams.pop(place)[1].close()
+            return 0, b""
 
     async def _pace(self) -> None:
         if not self._interval:
@@ -90,9 +110,9 @@ class Producer:
         await asyncio.sleep(self._next - now)
 
     async def _exchange(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
     ) -> tuple[int, bytes]:
-        writer.write(self._request(body))
+        writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         status = int(head[9:12])
         lowered = head.lower()
@@ -100,13 +120,13 @@ class Producer:
         length = int(lowered[at:].split(b"\r\n", 1)[0])
         return status, await reader.readexactly(length)
 
-    def _request(self, body: bytes) -> bytes:
+    def _request(self, url: SplitResult, body: bytes) -> bytes:
         webhook_id = hashlib.md5(body, usedforsecurity=False).hexdigest()
         timestamp = str(int(time.time()))
         signed = f"{webhook_id}.{timestamp}.".encode() + body
         signature = base64.b64encode(hmac.digest(self._key, signed, "sha256")).decode()
         return (
-            f"POST {self._path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+            f"POST {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             f"webhook-id: {webhook_id}\r\nwebhook-timestamp: {timestamp}\r\n"
             f"webhook-signature: v1,{signature}\r\n\r\n"
@@ -125,13 +145,20 @@ class Producer:
         self.history.answered.append(answered)
 
 
+def _number(order: dict[str, object], name: str) -> float | None:
+    """Return what may be left out of an *order*."""
+    value = order.get(name)
+    return float(str(value)) if value else None
+
+
 async def produce(order: dict[str, object]) -> dict[str, object]:
     """Carry out one *order*, and return its history."""
-    rate, connections, bodies = order.get("rate"), order["connections"], order["bodies"]
+    urls, connections, bodies = order["urls"], order["connections"], order["bodies"]
+    assert isinstance(urls, list)
     assert isinstance(connections, int)
     assert isinstance(bodies, list)
     producer = Producer(
-        str(order["url"]), str(order["secret"]), rate=float(str(rate)) if rate else None
+        urls, str(order["secret"]), rate=_number(order, "rate"), patience=_number(order, "patience")
     )
     started = time.time()
     await producer.send_all(deque(bodies), connections)

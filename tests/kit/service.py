@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -71,6 +71,12 @@ class Service:
         }  # fmt: skip
         text = "\n".join(f"{name} = {toml_of(table)}" for name, table in tables.items())
         self.config.write_text(text, encoding="utf-8")
+
+    def replica(self, folder: Path, *options: str) -> "Service":
+        """Return one more process of this service, at an address and with *options* of its own."""
+        one = replace(self, folder=folder, port=free_port(), process=None, options=options)
+        one._master_key = self._master_key
+        return one
 
     @property
     def config(self) -> Path:
@@ -160,6 +166,14 @@ class Service:
         """End the process as a power cut would: SIGKILL."""
         self.running.kill()
         self.running.wait()
+
+    def freeze(self) -> None:
+        """Stop the process where it is: SIGSTOP."""
+        self.running.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the process go on as if nothing had been: SIGCONT."""
+        self.running.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
         """End the process as an operator does (SIGTERM), and return its exit code."""

@@ -3,7 +3,8 @@
 Run as ``python -m tests.kit.sink``: prints one JSON line ``{"ports": [...]}`` when it listens,
 fails no more after a line ``heal`` on standard input, and ends when that closes. It writes one line
 per token received to the history file: ``<unix time> <port> <status> <token>``. A status of 0 is a
-lost reply: the token arrived, and the connection was closed without an answer.
+lost reply: the token arrived, and the connection was closed without an answer. With ``--seconds``
+each answer takes so long; the token is written down when it comes.
 """
 
 import argparse
@@ -56,6 +57,13 @@ class Sink(asyncio.Protocol):
         if self._history is not None:
             token = body.removeprefix(_FIELD).decode("ascii")
             self._history.write(f"{time.time():.6f} {self._port} {status} {token}\n")
+        if self._script.seconds:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._script.seconds, self._reply, status)
+        else:
+            self._reply(status)
+
+    def _reply(self, status: int) -> None:
         if status == 0:
             self._transport.close()
         else:
@@ -63,9 +71,10 @@ class Sink(asyncio.Protocol):
 
 
 class Script:
-    """What is answered: 200, but for the shares of 503 and of lost replies; seeded."""
+    """What is answered after so many seconds: 200, but for shares of 503 and of lost replies."""
 
-    def __init__(self, *, unavailable: float, lost: float, seed: int) -> None:
+    def __init__(self, *, unavailable: float, lost: float, seconds: float, seed: int) -> None:
+        self.seconds = seconds
         self._unavailable = unavailable
         self._lost = lost
         self._dice = random.Random(seed)
@@ -103,10 +112,13 @@ def main() -> None:
     arguments.add_argument("--applications", type=int, default=1)
     arguments.add_argument("--unavailable", type=float, default=0.0)
     arguments.add_argument("--lost", type=float, default=0.0)
+    arguments.add_argument("--seconds", type=float, default=0.0)
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--history", type=Path)
     wanted = arguments.parse_args()
-    script = Script(unavailable=wanted.unavailable, lost=wanted.lost, seed=wanted.seed)
+    script = Script(
+        unavailable=wanted.unavailable, lost=wanted.lost, seconds=wanted.seconds, seed=wanted.seed
+    )
     history = wanted.history.open("a", buffering=1) if wanted.history else None
     uvloop.run(serve([0] * wanted.applications, script, history))
 

@@ -51,12 +51,17 @@ def an_order(
     service: Service,
     events: Iterable[Mapping[str, Any]],
     *,
+    beside: Sequence[Service] = (),
     connections: int = 16,
     rate: float | None = None,
 ) -> dict[str, object]:
-    """Return a producer's order to send each of *events* to *service*, *rate* a second."""
+    """Return a producer's order to send each of *events* to *service*, *rate* a second.
+
+    What one process does not take within a second, another of those *beside* it is sent.
+    """
     return {
-        "url": service.webhook_url,
+        "urls": [one.webhook_url for one in (service, *beside)],
+        "patience": 1.0 if beside else None,
         "secret": service.secret,
         "connections": connections,
         "rate": rate,

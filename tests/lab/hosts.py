@@ -18,7 +18,6 @@ from tests.kit.postgres import an_own_server
 from tests.kit.processes import SinkProcess, a_sink
 from tests.kit.proxy import Fault, FaultProxy, Harm
 from tests.kit.registration import a_client
-from tests.kit.replicas import a_replica
 from tests.kit.service import Service
 from tests.kit.skewed import FILE, ONE_CLOCK, SetClock, a_clock
 from tests.kit.steps import (
@@ -111,7 +110,7 @@ async def a_stage(folder: Path, *, applications: int, guarded: bool) -> AsyncIte
         ]
         shared = {**QUICK_KEYS, "DISPATCHER_STORE": url, "DISPATCHER_ATTEMPT_TIMEOUT": "10"}
         right = stack.enter_context(Service(folder, filed, shared))
-        wrong = stack.enter_context(a_replica(right, stack.enter_context(a_folder())))
+        wrong = stack.enter_context(right.replica(stack.enter_context(a_folder())))
         right.options = () if guarded else ("--role", "api")
         clock = stack.enter_context(a_clock(folder / "clock"))
         own_clock = {FILE: str(folder / "clock"), **({} if guarded else {ONE_CLOCK: "1"})}

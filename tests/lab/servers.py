@@ -21,7 +21,6 @@ from tests.kit.folders import a_folder
 from tests.kit.postgres import OwnServer, an_own_server, by_port, socket_of
 from tests.kit.processes import Received, SinkProcess, a_producer, a_sink, history_of
 from tests.kit.proxy import Fault, FaultProxy, Harm
-from tests.kit.replicas import a_replica
 from tests.kit.service import Service
 from tests.kit.steps import (
     APPLICATIONS,
@@ -197,7 +196,7 @@ async def a_stage(folder: Path, options: Sequence[str]) -> AsyncIterator[Stage]:
         uris = uris_of([slow.port, *others])
         settings = {"STORE": by_port(url, proxy.port), "ATTEMPT_TIMEOUT": "3"}
         one = stack.enter_context(a_service(folder, uris, **settings))
-        other = a_replica(one, stack.enter_context(a_folder()))
+        other = one.replica(stack.enter_context(a_folder()))
         yield Stage(own, url, proxy, sink, [one, stack.enter_context(other)])
 
 
