@@ -66,7 +66,7 @@ class Sink(asyncio.Protocol):
     def _reply(self, status: int) -> None:
         if status == 0:
             self._transport.close()
-        else:
+        elif not self._transport.is_closing():  # whoever asked may have gone meanwhile
             self._transport.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status)
 
 

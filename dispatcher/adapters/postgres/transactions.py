@@ -30,6 +30,10 @@ SET LOCAL idle_in_transaction_session_timeout = {PATIENCE // _MILLISECOND};
 SELECT {{time}}, version FROM registry
 """  # noqa: S608 - constants, and the terms of the transaction
 _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
+# Row locks know no queue: who shares one is let in past whoever waits to have it alone, and where
+# matches overlap without a pause nobody would ever change the registry. Advisory locks do queue.
+_IN_TURN = "SELECT pg_advisory_xact_lock_shared(hashtext('dispatcher registry'))"
+_ALONE_IN_TURN = "SELECT pg_advisory_xact_lock(hashtext('dispatcher registry'))"
 _VERSION = "SELECT version FROM registry FOR SHARE"
 _NEXT_VERSION = "UPDATE registry SET version = version + 1 RETURNING version"
 _APPLICATIONS = """
@@ -117,10 +121,12 @@ class Transaction:
 
     async def hold_registry(self) -> None:
         """Let nobody change the registry before this is over, and know it as it is."""
+        await self.rows(_IN_TURN)
         await self.read_registry(await self.value(_VERSION))
 
     async def change_registry(self) -> None:
         """Hold the registry for a change, known as it is: what follows makes its next version."""
+        await self.rows(_ALONE_IN_TURN)
         version = await self.value(_NEXT_VERSION)
         await self.read_registry(version - 1)
         self.shelf = replace(self.shelf, version=version)

@@ -186,3 +186,26 @@ async def until_waiting(database: str, count: int) -> None:
     with anyio.fail_after(10), psycopg.connect(database, autocommit=True) as connection:
         while connection.execute(asked).fetchone() != (count,):
             await anyio.lowlevel.checkpoint()
+
+
+async def test_who_changes_the_registry_has_a_turn(
+    store: PostgresStore, other: PostgresStore
+) -> None:
+    """However the matches of replicas overlap, one after the other without a pause."""
+
+    async def hold(tx: Transaction) -> None:
+        await tx.hold_registry()
+        await tx.rows("SELECT pg_sleep(0.05)")
+
+    async def keep_holding(replica: PostgresStore) -> None:
+        while True:
+            await replica._engine.run(hold)
+
+    async with anyio.create_task_group() as holding:
+        for replica in (store, other) * 3:
+            holding.start_soon(keep_holding, replica)
+        for name in ("shop", "wiki", "crm"):
+            await store.create_application(an_application(name))
+        holding.cancel_scope.cancel()
+
+    assert list(store.applications) == ["shop", "wiki", "crm"]
