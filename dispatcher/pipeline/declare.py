@@ -1,4 +1,7 @@
-"""Declaring: what the operator's file names is written down at every start."""
+"""Declaring: what the operator's file names is written down at every start, where it is news.
+
+A start that changes nothing of the registry waits for nobody who is at work on it.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -34,8 +37,10 @@ async def declare(applications: Sequence[Application], *, registry: Registry) ->
 
 async def _declared(application: Application, registry: Registry) -> None:
     """Create or replace *application*: as is due, unless another replica has just done so."""
+    known = registry.applications.get(application.client_id)
+    if known == application:
+        return
     create, replaced = registry.create_application, registry.replace_application
-    known = application.client_id in registry.applications
     try:
         await (replaced if known else create)(application)
     except (Conflict, NotFound):
@@ -49,7 +54,8 @@ async def declare_sources(sources: Sequence[Source], *, registry: Registry) -> S
     """
     known = registry.sources
     for source in sources:
-        await registry.put_source(source)
+        if source != known.get(source.name):
+            await registry.put_source(source)
     named = {source.name for source in sources}
     left = [
         source

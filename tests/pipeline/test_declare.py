@@ -42,6 +42,20 @@ async def test_what_the_file_changes_is_replaced(stage: Stage) -> None:
     assert [record.uri for record in await stage.records()] == ["https://shop.example/new"]
 
 
+async def test_what_is_as_it_was_is_not_written(stage: Stage) -> None:
+    """At a start with the same file nothing is written of what it names."""
+    applications, sources = [filed("shop"), filed("crm")], [a_source("idp")]
+    await declare(applications, registry=stage.store)
+    await declare_sources(sources, registry=stage.store)
+    before = stage.store.applications, stage.store.sources
+
+    await declare([filed("shop"), filed("crm")], registry=stage.store)
+    await declare_sources([a_source("idp")], registry=stage.store)
+
+    assert stage.store.applications is before[0]
+    assert stage.store.sources is before[1]
+
+
 async def test_the_file_takes_over_what_the_api_made(stage: Stage) -> None:
     """An application that the management API made belongs to the file once that names it."""
     await stage.store.create_application(an_application("shop"))
