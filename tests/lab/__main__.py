@@ -26,6 +26,7 @@ from tests.lab import (
     machine,
     outage,
     power,
+    replicas,
     servers,
     storms,
 )
@@ -38,6 +39,13 @@ EXPERIMENTS: Sequence[Experiment] = (
         load="25 times, 6,000 events for 3 applications, 15 % 503, 5 % lost replies",
         must_hold="0 missing, forged or stale; first recovered send < 1 s after the start",
         run=kills.run,
+    ),
+    Experiment(
+        name="replicas",
+        test="kill -9 of replicas on PostgreSQL, one of them stopped for two leases",
+        load="3 replicas, one killed every second, 50 times; 10,000 events for 5 applications",
+        must_hold="0 missing, unasked, forged or stale; what came twice explained; fenced > 0",
+        run=replicas.run,
     ),
     Experiment(
         name="power",
