@@ -91,7 +91,10 @@ def a_sink(
 
 @contextmanager
 def a_producer(order: Mapping[str, object]) -> Iterator["subprocess.Popen[str]"]:
-    """Run a producer that carries out *order*; ``history_of`` waits for it."""
+    """Run a producer that carries out *order*; ``history_of`` waits for it.
+
+    It is ended with the block: where a test fails it would try to be answered for ever.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "tests.kit.producer"],
         cwd=ROOT,
@@ -102,7 +105,10 @@ def a_producer(order: Mapping[str, object]) -> Iterator["subprocess.Popen[str]"]
         assert process.stdin is not None
         process.stdin.write(json.dumps(order))
         process.stdin.close()
-        yield process
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def history_of(producer: "subprocess.Popen[str]") -> dict[str, Any]:

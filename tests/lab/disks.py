@@ -120,7 +120,6 @@ def run_full(folder: Path, *, events: int) -> int:
         with a_producer(order) as producer:
             until(lambda: disk.free == 0 or producer.poll() is not None)
             until(lambda: bool(logged(service, "worker.failed")))
-            producer.kill()
         return len(logged(service, "worker.failed"))
 
 

@@ -2,7 +2,6 @@
 
 import signal
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,8 +53,7 @@ def drain(folder: Path, *, events: int) -> Drained:
     ):
         service.start()
         order = an_order(service, map(an_event, range(events)), connections=8, rate=150)
-        with a_producer(order) as producer, ExitStack() as at_the_end:
-            at_the_end.callback(producer.kill)  # or it would go on for ever where this fails
+        with a_producer(order) as producer:
             until(lambda: sink.count() > 100)
             signalled = time.monotonic()
             service.running.send_signal(signal.SIGTERM)
