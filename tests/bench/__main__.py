@@ -17,7 +17,9 @@ from tests.bench import (
     latency,
     memory,
     pipeline,
+    replicas,
     sender,
+    stores,
 )
 from tests.bench.figures import Figure, results
 from tests.bench.plan import Plan
@@ -40,6 +42,8 @@ BENCHES: Mapping[str, Callable[[Plan], Measured]] = {
     "memory": memory.measure,
     "brownout": brownout.measure,
     "deadlines": deadlines.measure,
+    "replicas": replicas.measure,
+    "stores": stores.measure,
 }
 
 

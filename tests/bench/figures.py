@@ -13,6 +13,7 @@ class Unit(StrEnum):
     SECONDS = "s"
     BYTES = "B"
     PER_SECOND = "/s"
+    CORES = "cores"
     COUNT = ""
 
 

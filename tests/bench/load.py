@@ -41,13 +41,18 @@ def a_service(
             Path(name), applications=fan_out, unavailable=unavailable, recorded=recorded
         ) as sink,
     ):
-        applications = [
-            a_client(client_id, f"http://127.0.0.1:{port}/logout", algorithm=algorithm)
-            for client_id, port in zip(client_ids(fan_out), sink.ports, strict=True)
-        ]
-        with Service(Path(name), applications, environment or {}) as service:
+        told = applications(sink, algorithm)
+        with Service(Path(name), told, environment or {}) as service:
             service.start(*launcher)
             yield service, sink
+
+
+def applications(sink: SinkProcess, algorithm: str) -> list[Mapping[str, object]]:
+    """Return an application at each port of *sink*."""
+    return [
+        a_client(client_id, f"http://127.0.0.1:{port}/logout", algorithm=algorithm)
+        for client_id, port in zip(client_ids(len(sink.ports)), sink.ports, strict=True)
+    ]
 
 
 def client_ids(count: int) -> list[str]:
@@ -103,11 +108,16 @@ class Produced:
 
 
 def order_for(
-    service: Service, bodies: Sequence[str], *, connections: int = PRODUCERS, rate: float = 0
+    service: Service,
+    bodies: Sequence[str],
+    *,
+    beside: Sequence[Service] = (),
+    connections: int = PRODUCERS,
+    rate: float = 0,
 ) -> dict[str, object]:
-    """Return a producer's order to send *bodies* to *service*."""
+    """Return a producer's order to send *bodies* to *service* and the replicas *beside* it."""
     return {
-        "urls": [service.webhook_url],
+        "urls": [one.webhook_url for one in (service, *beside)],
         "secret": service.secret,
         "connections": connections,
         "rate": rate,
@@ -116,10 +126,16 @@ def order_for(
 
 
 def produce(
-    service: Service, bodies: Sequence[str], *, connections: int = PRODUCERS, rate: int = 0
+    service: Service,
+    bodies: Sequence[str],
+    *,
+    beside: Sequence[Service] = (),
+    connections: int = PRODUCERS,
+    rate: int = 0,
 ) -> Produced:
     """Send *bodies* to *service* from another process, at most *rate* in a second (0: at will)."""
-    with a_producer(order_for(service, bodies, connections=connections, rate=rate)) as producer:
+    order = order_for(service, bodies, beside=beside, connections=connections, rate=rate)
+    with a_producer(order) as producer:
         history = history_of(producer)
     return Produced(
         accepted=history["accepted"],
@@ -130,10 +146,10 @@ def produce(
     )
 
 
-def until_delivered(service: Service, count: int) -> None:
-    """Return when so many deliveries have been acknowledged since the service's start."""
+def until_delivered(service: Service, count: int, *, beside: Sequence[Service] = ()) -> None:
+    """Return when so many deliveries have been acknowledged since the start, by all together."""
     deadline = time.monotonic() + LONGEST_SECONDS
-    while service.metric(DELIVERED) < count:
+    while sum(one.metric(DELIVERED) for one in (service, *beside)) < count:
         if time.monotonic() > deadline:
             raise RuntimeError("the deliveries did not come to their end in time")
         time.sleep(POLL_SECONDS)

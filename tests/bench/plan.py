@@ -9,6 +9,8 @@ class Plan:
 
     tokens: int = 50_000
     """Tokens that each algorithm's pipeline carries."""
+    shared_tokens: int = 20_000
+    """Tokens that replicas carry together."""
     posts: int = 2_000
     """POSTs of each client in each round."""
     rounds: int = 5
@@ -25,6 +27,8 @@ class Plan:
     """Due deliveries of the short backlog that it is compared with."""
     claims: int = 100
     """Claims, each settled, of either backlog."""
+    stored: int = 20_000
+    """Events that each store takes in, and delivers to one application."""
     pending: int = 1_000_000
     """Deliveries that wait while memory is measured."""
     seconds: int = 120
@@ -41,6 +45,7 @@ class Plan:
 
 TINY = Plan(
     tokens=200,
+    shared_tokens=200,
     posts=60,
     rounds=1,
     hosts=5,
@@ -49,6 +54,7 @@ TINY = Plan(
     due=2_000,
     due_few=300,
     claims=2,
+    stored=500,
     pending=500,
     seconds=1,
     pairs=1,

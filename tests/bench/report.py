@@ -84,6 +84,8 @@ def _shown(value: float, unit: Unit) -> str:
             return f"{value / 1e6:,.0f} MB"
         case Unit.PER_SECOND:
             return f"{value:,.0f}/s"
+        case Unit.CORES:
+            return f"{value:.2f} cores"
         case Unit.COUNT:
             return f"{value:,.0f}"
         case _:

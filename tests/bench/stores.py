@@ -1,9 +1,13 @@
-"""The stores by themselves, without sending: ``python -m tests.bench.stores [EVENTS]``."""
+"""The stores by themselves, without sending: events in, matched, claimed and settled.
 
-import sys
+Each event is owed to one of fifty applications. CPU is that of this process; a database's server
+works in others.
+"""
+
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +20,8 @@ from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.domain.matching import match
 from keys import Seal
+from tests.bench.figures import Figure, Unit, Yardstick, at_least
+from tests.bench.plan import Plan
 from tests.contract.stores import Store
 from tests.kit.builders import acknowledged, an_application, an_event
 from tests.kit.folders import a_folder
@@ -24,16 +30,53 @@ from tests.kit.postgres import an_own_server
 LEASE = timedelta(seconds=30)
 LANES, BATCH, WEBHOOKS_AT_ONCE = 50, 256, 256
 SEAL = Seal([b"k" * 32])
+ACCEPTED, MATCHED, SETTLED = "accepted", "matched", "settled"
+SQLITE, POSTGRES, TWO = "sqlite", "postgres", "postgres_two_replicas"
+_BARS = {(POSTGRES, SETTLED): at_least(8_000)}
 
 Opened = Callable[[], Awaitable[Store]]
 
 
-@contextmanager
-def _timed(what: str, count: int) -> Iterator[None]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(f"  {what:<44}{count / wall:>9,.0f}/s{1e6 * cpu / count:>8,.0f} us of our CPU each")
+@dataclass(slots=True)
+class Speeds:
+    """How many deliveries there were in a second of each step, and the CPU of one, in seconds."""
+
+    count: int
+    per_second: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Time *step*, which all of them take in the block."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        self.per_second[step] = self.count / wall
+        self.cpu_seconds[step] = cpu / self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What each store can do; PostgreSQL with one process' worth of store, and with two."""
+
+    speeds: dict[str, Speeds]
+
+    def figures(self) -> list[Figure]:
+        """Return the speed of each step in each store, and what settling costs."""
+        found = []
+        for store, speeds in self.speeds.items():
+            for step, speed in speeds.per_second.items():
+                name, bar = f"stores_{store}_{step}_per_second", _BARS.get((store, step))
+                found.append(Figure(name, speed, Unit.PER_SECOND, self._alone(store, step), bar))
+            cost = speeds.cpu_seconds[SETTLED]
+            found.append(Figure(f"stores_{store}_{SETTLED}_cpu_seconds", cost, Unit.SECONDS))
+        return found
+
+    def _alone(self, store: str, step: str) -> Yardstick | None:
+        """Return what two are compared with."""
+        if store != TWO:
+            return None
+        return Yardstick("one", self.speeds[POSTGRES].per_second[step])
 
 
 async def _accept(store: Store, count: int) -> None:
@@ -68,17 +111,19 @@ async def _deliver(stores: Sequence[Store], count: int) -> None:
     assert depth.deliveries[DeliveryState.DELIVERED] == count
 
 
-async def _measure(opened: Opened, *, replicas: int, count: int) -> None:
+async def _measured(opened: Opened, *, replicas: int, count: int) -> Speeds:
+    speeds = Speeds(count)
     async with AsyncExitStack() as at_the_end:
         stores = [await _entered(at_the_end, opened) for _ in range(replicas)]
         for lane in range(LANES):
             await stores[0].create_application(an_application(f"a{lane}", max_in_flight=4096))
-        with _timed(f"accepted, {WEBHOOKS_AT_ONCE} webhooks at once", count):
+        with speeds.timed(ACCEPTED):
             await _accept(stores[0], count)
-        with _timed("matched", count):
+        with speeds.timed(MATCHED):
             await _match(stores[0])
-        with _timed(f"claimed and settled, {BATCH} at a time, by {replicas}", count):
+        with speeds.timed(SETTLED):
             await _deliver(stores, count)
+    return speeds
 
 
 async def _entered(at_the_end: AsyncExitStack, opened: Opened) -> Store:
@@ -105,22 +150,20 @@ def _postgres(url: str) -> Opened:
     return opened
 
 
-def main(count: int) -> None:
-    """Print what each store can do."""
+def measure(plan: Plan) -> Stores:
+    """Let each store take in and deliver the plan's events."""
+    speeds = {}
     with ExitStack() as at_the_end:
-        print("SQLite")
         opened = _sqlite(at_the_end.enter_context(a_folder()))
-        work = partial(_measure, opened, replicas=1, count=count)
-        anyio.run(work, backend_options={"use_uvloop": True})
+        speeds[SQLITE] = _run(opened, replicas=1, count=plan.stored)
         server = at_the_end.enter_context(an_own_server())
-        for replicas in (1, 2):
-            print(f"PostgreSQL, {replicas} in one process")
+        for name, replicas in ((POSTGRES, 1), (TWO, 2)):
             url = at_the_end.enter_context(server.database())
             anyio.run(migrate, url)
-            shared = _postgres(url)
-            work = partial(_measure, shared, replicas=replicas, count=count)
-            anyio.run(work, backend_options={"use_uvloop": True})
+            speeds[name] = _run(_postgres(url), replicas=replicas, count=plan.stored)
+    return Stores(speeds)
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)
+def _run(opened: Opened, *, replicas: int, count: int) -> Speeds:
+    work = partial(_measured, opened, replicas=replicas, count=count)
+    return anyio.run(work, backend_options={"use_uvloop": True})

@@ -14,7 +14,9 @@ from tests.bench import (
     latency,
     memory,
     pipeline,
+    replicas,
     sender,
+    stores,
 )
 from tests.bench.figures import Figure, Unit
 from tests.bench.load import FAN_OUT
@@ -25,6 +27,7 @@ WORDS = {
     Unit.SECONDS: "seconds",
     Unit.BYTES: "bytes",
     Unit.PER_SECOND: "per_second",
+    Unit.CORES: "cores",
     Unit.COUNT: "count",
 }
 
@@ -155,6 +158,40 @@ def test_deadlines_poison_nothing() -> None:
     assert [figure.bar for figure in measured.figures()].count(None) == 2
 
 
+def test_replicas_carry_every_token() -> None:
+    """Two processes carry all that one carries, and the CPU of everybody is told apart."""
+    measured = replicas.measure(TINY)
+
+    runs = measured.one, measured.two
+    assert [run.processes for run in runs] == [1, 2]
+    for run in runs:
+        assert run.tokens == TINY.shared_tokens
+        assert min(run.seconds, run.cpu_seconds, run.database_cpu_seconds) > 0
+    assert names_of(measured.figures()) == [
+        "replicas_tokens_per_second",
+        "replicas_cpu_seconds_per_token",
+        "replicas_database_cpu_seconds_per_token",
+        "replicas_one_busy_cores",
+        "replicas_busy_cores",
+    ]
+
+
+def test_each_store_settles_all_that_it_takes_in() -> None:
+    """Each store takes every step with all of it, and one of them is held to a bar."""
+    measured = stores.measure(TINY)
+
+    assert list(measured.speeds) == [stores.SQLITE, stores.POSTGRES, stores.TWO]
+    for speeds in measured.speeds.values():
+        assert speeds.count == TINY.stored
+        assert list(speeds.per_second) == [stores.ACCEPTED, stores.MATCHED, stores.SETTLED]
+        assert min(*speeds.per_second.values(), *speeds.cpu_seconds.values()) > 0
+    names = names_of(measured.figures())
+    assert len(names) == len(set(names)) == 12
+    assert [figure.name for figure in measured.figures() if figure.bar is not None] == [
+        "stores_postgres_settled_per_second"
+    ]
+
+
 def test_each_can_be_chosen_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +212,7 @@ def test_all_that_is_measured_can_be_chosen() -> None:
     """The command knows every benchmark of this folder."""
     assert list(command.BENCHES) == [
         "pipeline", "sender", "latency", "intake", "backlog", "memory", "brownout", "deadlines",
+        "replicas", "stores",
     ]  # fmt: skip
 
 

@@ -11,12 +11,13 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
+import psutil
 import psycopg
 
 from tests.kit.folders import a_folder
@@ -73,6 +74,15 @@ class OwnServer(Server):
             *(self.programs, "pg_ctl"),
             *("-w", "-D", self.data, "-o", given, "-l", home / "log", "start"),
         )
+
+    def cpu_seconds(self) -> float:
+        """Return the user and system time of all the server's processes, ended ones included."""
+        server = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
+        used = sum(server.cpu_times()[:4])  # its own, and those of the children that have ended
+        for child in server.children():
+            with suppress(psutil.NoSuchProcess):
+                used += sum(child.cpu_times()[:2])
+        return used
 
     def stop(self) -> None:
         """End the server as a power cut would: it recovers from its log when it starts again."""
