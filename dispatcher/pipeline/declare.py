@@ -38,13 +38,18 @@ async def declare(applications: Sequence[Application], *, registry: Registry) ->
 async def _declared(application: Application, registry: Registry) -> None:
     """Create or replace *application*: as is due, unless another replica has just done so."""
     known = registry.applications.get(application.client_id)
-    if known == application:
+    if known is not None and _the_same(application, known):
         return
     create, replaced = registry.create_application, registry.replace_application
     try:
         await (replaced if known else create)(application)
     except (Conflict, NotFound):
         await (create if known else replaced)(application)
+
+
+def _the_same(one: Application, other: Application) -> bool:
+    """Whether both are shown alike, to the byte: in Python 1, 1.0 and True are equal."""
+    return one == other and repr(one.document) == repr(other.document)
 
 
 async def declare_sources(sources: Sequence[Source], *, registry: Registry) -> Sequence[str]:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from dispatcher.domain.applications import Application, ManagedBy
 from dispatcher.domain.events import ClientId, SourceName
 from dispatcher.domain.sources import Source
@@ -54,6 +56,24 @@ async def test_what_is_as_it_was_is_not_written(stage: Stage) -> None:
 
     assert stage.store.applications is before[0]
     assert stage.store.sources is before[1]
+
+
+@pytest.mark.parametrize(("before", "now"), [(1, True), (1, 1.0), ([0], [False])])
+async def test_what_is_shown_otherwise_is_written(
+    stage: Stage, before: object, now: object
+) -> None:
+    """A member that is another in JSON is news, though Python calls both equal."""
+    await declare([_with(before)], registry=stage.store)
+
+    await declare([_with(now)], registry=stage.store)
+
+    shown = stage.store.applications[ClientId("shop")].document["client_metadata"]
+    assert repr(shown) == repr(now)
+
+
+def _with(member: object) -> Application:
+    application = filed("shop")
+    return replace(application, document={**application.document, "client_metadata": member})
 
 
 async def test_the_file_takes_over_what_the_api_made(stage: Stage) -> None:
