@@ -26,6 +26,7 @@ from tests.kit.steps import (
     an_event,
     an_order,
     listed,
+    until,
     until_nothing_waits,
     uris_of,
 )
@@ -35,6 +36,8 @@ from tests.lab.table import Finding
 APPLICATIONS = tuple(f"app{number}" for number in range(5))
 MAX_IN_FLIGHT = 48
 """Of an application, over all replicas: what died in flight takes its room until its lease ends."""
+FIRST_TOKENS = 100
+"""How many have come before anybody is harmed."""
 FENCED = "dispatcher_leases_lost_total"
 
 
@@ -115,7 +118,7 @@ def survive(
             first, map(an_events_end, range(plan.events)), beside=others, rate=plan.per_second
         )
         with a_producer(order) as producer:
-            kills, stopped = _haunted(running, plan, launcher)
+            kills, stopped = _haunted(running, sink, plan, launcher)
             history = history_of(producer)
         sink.heal()
         until_nothing_waits(first)
@@ -172,12 +175,14 @@ class Reaper:
 
 
 def _haunted(
-    running: Sequence[Service], plan: Plan, launcher: Sequence[str]
+    running: Sequence[Service], sink: SinkProcess, plan: Plan, launcher: Sequence[str]
 ) -> tuple[int, Service]:
     """Kill one after another, and stop one for two leases; return the number of kills, and it.
 
-    It is spared afterwards, for what it counts would go with it.
+    It is stopped while tokens come, so that it has some on their way, and spared afterwards, for
+    what it counts would go with it.
     """
+    until(lambda: sink.count() > FIRST_TOKENS)
     reaper = Reaper(random.Random(plan.seed), plan.every, launcher)
     stopped = reaper.dice.choice(running)
     others = [service for service in running if service is not stopped]
@@ -218,7 +223,7 @@ def _recorded(
     )
 
 
-FULL = Plan(seed=1, events=10_000, per_second=180, kills=50, stop_after=20)
+FULL = Plan(seed=1, events=10_000, per_second=180, kills=50, stop_after=10)
 
 
 def run(seed: int) -> Finding:
