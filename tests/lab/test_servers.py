@@ -1,13 +1,11 @@
 """A database server that is away, or silent, loses nothing and costs no application anything."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.kit import short_leases
 from tests.lab.servers import Blow, strike
-
-SHORT_LEASES = (sys.executable, "-m", "tests.journeys.short_leases")
 
 
 @pytest.mark.timeout(120)
@@ -22,7 +20,7 @@ async def test_an_outage_of_the_server_is_told_and_made_up_for(tmp_path: Path) -
         events=240,
         apart=(0.8, 1.2),
         seed=1,
-        launcher=SHORT_LEASES,
+        launcher=short_leases.LAUNCHER,
     )
 
     print(f"{len(struck.answers)} answers, {list(map(len, struck.refused))} of them in outages")
