@@ -309,6 +309,7 @@ async def test_replicas_that_start_at_one_moment_declare_the_same(
         for replica in (store, other) * 2:
             group.start_soon(partial(declare, filed, registry=replica))
     await store.delete_application(filed[0].client_id)
+    filed[0] = an_application("a0", managed_by=ManagedBy.FILE, urls=["https://a.example/new"])
     await declare(filed, registry=other)
 
     assert await store.writable() is None
