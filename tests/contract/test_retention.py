@@ -157,6 +157,18 @@ async def test_a_clock_set_forward_empties_no_store(store: Store, clock: FakeClo
     assert gone == 0
 
 
+async def test_a_start_with_a_clock_ahead_empties_no_store(store: Store, clock: FakeClock) -> None:
+    """A steady clock that began with a wrong wall clock, set right since, makes nothing older."""
+    await owe(store, "shop")
+    await store.settle([acknowledged(one) for one in await claim(store)])
+    clock.advance(days=365)
+    clock.set_wall_ahead(-timedelta(days=365))
+
+    gone = await prune(store)
+
+    assert gone == 0
+
+
 async def test_pruning_works_in_bites(store: Store, clock: FakeClock) -> None:
     """One call takes a bounded number of rows, so that it holds up nobody."""
     await store.accept([an_event(clients=[]) for _ in range(1200)])
