@@ -10,6 +10,7 @@ import anyio
 import psycopg
 
 from dispatcher.adapters.postgres.connections import (
+    PATIENCE,
     Connection,
     Pool,
     connect,
@@ -122,7 +123,9 @@ class Engine:
         raise AssertionError  # the last try returns or raises
 
     async def _once(self, command: Command[T], terms: Terms, deadline: float) -> T:
-        connection, when, version = await self._begun(terms, deadline)
+        # Whatever the rest may take: a server that does not answer shows before it has begun.
+        soon = min(deadline, deadline_in(PATIENCE))
+        connection, when, version = await self._begun(terms, soon)
         self._heard(moment(when.now), when.took)
         stirs = self._stirs
         tx = Transaction(connection, self._opened, self.shelf, when.now)

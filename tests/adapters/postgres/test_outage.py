@@ -141,6 +141,8 @@ async def test_a_server_that_is_silent_is_given_up(database: str, opens: Open) -
             async with anyio.create_task_group() as many:
                 for number in range(20):
                     many.start_soon(try_in_vain, number)
+        with anyio.fail_after(SOON), pytest.raises(StoreUnavailable):
+            await store.replace_application(an_application("shop"))
         proxy.open()
         receipts = [
             await accept(store, an_event(id=f"e{number}", sid="s1", clients=["shop"]))
