@@ -16,8 +16,8 @@ from dispatcher.adapters.postgres.scopes import MOST_AT_ONCE, lock_scopes
 from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.applications import Application, ManagedBy
 from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState
-from dispatcher.domain.errors import Conflict
-from dispatcher.domain.events import ClientId, Receipt, SourceName
+from dispatcher.domain.errors import Conflict, StoreUnavailable
+from dispatcher.domain.events import ClientId, LogoutEvent, Receipt, SourceName
 from dispatcher.domain.lanes import PARKS_AFTER, LaneState
 from dispatcher.domain.ledger import DeliveryRecord, EventFilter
 from dispatcher.domain.matching import match
@@ -205,6 +205,25 @@ async def test_a_contradiction_spoils_nobody_else(
     assert len(taken) == 6
     assert len(set(taken)) == 1
     assert len(await store.events(EventFilter(take=100))) == 7
+
+
+async def test_a_text_that_can_not_be_kept_spoils_nobody_else(store: PostgresStore) -> None:
+    """Of many that are taken in together one that the server has no place for is refused alone."""
+    events = [an_event(sub="a\0b" if number == 5 else "alice") for number in range(10)]
+    refused: list[str] = []
+
+    async def take_in(event: LogoutEvent) -> None:
+        try:
+            await accept(store, event)
+        except StoreUnavailable:
+            refused.append(event.id)
+
+    async with anyio.create_task_group() as group:
+        for event in events:
+            group.start_soon(take_in, event)
+
+    assert refused == [events[5].id]
+    assert len(await store.events(EventFilter(take=100))) == 9
 
 
 async def test_an_event_is_matched_once(store: PostgresStore, other: PostgresStore) -> None:
