@@ -91,6 +91,20 @@ async def test_who_listens_listens_again(
         assert await store.wait(seen, at_most=LONG) != seen
 
 
+async def test_who_listens_again_looks_at_once(own: OwnServer, store: PostgresStore) -> None:
+    """What was told while nobody listened is not waited for: whoever waits is woken."""
+    await _until_listening(store)
+    own.stop()
+    with anyio.fail_after(SOON):
+        while store.listening:
+            await anyio.lowlevel.checkpoint()
+    seen = await store.wait(0, at_most=timedelta(milliseconds=1))
+    own.start()
+
+    with anyio.fail_after(SOON):
+        assert await store.wait(seen, at_most=LONG) != seen
+
+
 async def test_who_looks_goes_on_whatever_it_meets(
     store: PostgresStore, other: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
