@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 DATABASE_TIME = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """The SQL that reads the time, in microseconds since the epoch."""
-_LOCKS_WAIT = PATIENCE / 2
+_LOCKS_WAIT = timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 # Settings of one transaction alone: behind a pooler the next one is somebody else's. And where the
 # commit waits for a standby, a timeout of the server's would have it say that it is done.
