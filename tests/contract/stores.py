@@ -66,7 +66,7 @@ async def open_postgres(
 
 
 POSTGRES, POOLED = "postgres", "postgres-pgbouncer"
-SHARED = frozenset({POSTGRES, POOLED})
+SHARED = (POSTGRES, POOLED)
 """The stores that many processes work on at once."""
 DATABASE, DIRECT = "database.url", "direct.url"
 STORES: dict[str, Opener] = {
