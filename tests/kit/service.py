@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -21,11 +22,17 @@ START_SECONDS = 30.0
 ROOT = Path(__file__).parents[2]
 
 
+_PORTS = range(10_000, 32_000)
+"""Below those that a system gives to who asks for any: nobody is given one of these meanwhile."""
+
+
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of loopback that nobody listens on, and that nobody else picks meanwhile."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def toml_of(value: object) -> str:

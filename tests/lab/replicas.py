@@ -126,7 +126,7 @@ def survive(
         kept = books(history["accepted"], APPLICATIONS, received)
         return Survived(
             accepted=len(history["accepted"]),
-            repeats=history["repeats"],
+            repeats=len(history["refused"]),
             kept=kept,
             received=received,
             recorded=_recorded(first, history, received),
