@@ -91,7 +91,7 @@ class Workers:
     async def attend(self) -> None:
         """Leave the work to other processes until ``drain``, and do what each owes by itself.
 
-        Whoever waits here is woken here, and what is waiting, the clock too, is told by each.
+        Whoever waits here is woken here, and what is waiting is told by each.
         """
         with self._stopping:
             async with anyio.create_task_group() as loops:
