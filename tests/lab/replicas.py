@@ -162,14 +162,24 @@ class Reaper:
     dice: random.Random
     every: float
     launcher: Sequence[str]
-    kills: int = 0
+    killed: list[Service] = field(default_factory=list)
+
+    @property
+    def kills(self) -> int:
+        """How many there have been."""
+        return len(self.killed)
+
+    def longest_spared(self, of: Sequence[Service]) -> Service:
+        """Return the one *of* these to which who was turned away by the others has come."""
+        since = {id(victim): kill for kill, victim in enumerate(self.killed)}
+        return min(of, key=lambda service: since.get(id(service), -1))
 
     def kill_one(self, of: Sequence[Service]) -> None:
         """Kill one *of* these, start it again, and wait for the rest of the time."""
         ends = time.monotonic() + self.every
         victim = self.dice.choice(of)
         victim.kill()
-        self.kills += 1
+        self.killed.append(victim)
         victim.start(*self.launcher)
         time.sleep(max(0.0, ends - time.monotonic()))  # the load goes on meanwhile
 
@@ -179,15 +189,15 @@ def _haunted(
 ) -> tuple[int, Service]:
     """Kill one after another, and stop one for two leases; return the number of kills, and it.
 
-    It is stopped while tokens come, so that it has some on their way, and spared afterwards, for
-    what it counts would go with it.
+    It is stopped while tokens come, and is the one with the most to do, so that it has some on
+    their way; it is spared afterwards, for what it counts would go with it.
     """
     until(lambda: sink.count() > FIRST_TOKENS)
     reaper = Reaper(random.Random(plan.seed), plan.every, launcher)
-    stopped = reaper.dice.choice(running)
-    others = [service for service in running if service is not stopped]
     while reaper.kills < plan.stop_after:
         reaper.kill_one(running)
+    stopped = reaper.longest_spared(running)
+    others = [service for service in running if service is not stopped]
     stopped.freeze()
     frozen_until = time.monotonic() + 2 * plan.lease
     while time.monotonic() < frozen_until:
