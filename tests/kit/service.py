@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -196,6 +196,11 @@ class Service:
     def descriptors(self) -> int:
         """Return how many files and sockets the process has open."""
         return int(psutil.Process(self.running.pid).num_fds())
+
+    def connections_to(self, ports: Collection[int]) -> int:
+        """Return how many connections the process has open to these *ports*."""
+        found = psutil.Process(self.running.pid).net_connections("tcp4")
+        return sum(bool(one.raddr) and one.raddr.port in ports for one in found)
 
     def resident_bytes(self) -> int:
         """Return the memory that the process holds."""

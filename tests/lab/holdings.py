@@ -81,13 +81,12 @@ def strays_by(most: int) -> Bound:
     return judge
 
 
-def never_above(most: int) -> Bound:
-    """Allow so many bytes at any time."""
+def never_above(most: int, *, unit: int = 1) -> Bound:
+    """Allow so many at any time, told in *unit*."""
 
     def judge(name: str, seen: Series) -> Verdict:
         peak = max(seen.ever)
-        told = f"{name} {peak / MEBI:.1f} MiB at most ({most / MEBI:g})"
-        return Verdict(told, peak <= most)
+        return Verdict(f"{name} {peak / unit:.3g} at most ({most / unit:g})", peak <= most)
 
     return judge
 

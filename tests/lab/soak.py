@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import anyio
 import psycopg
 
 from dispatcher.adapters.postgres import migrate
+from dispatcher.domain.applications import LogoutDelivery
 from tests.bench.load import (
     DELIVERED,
     FAN_OUT,
@@ -51,9 +52,14 @@ _MANY_WAITING = 5000
 _OF_THE_SERVICE: Mapping[str, Bound] = {
     "memory": grows_by(5 * MEBI),
     "descriptors": strays_by(5),
+    "kept connections": never_above(FAN_OUT * LogoutDelivery().max_in_flight),
     "deliveries waiting": at_most_times(2, least=_MANY_WAITING),
 }
-"""Where ever more waits it was too much load, and the other figures tell of that."""
+"""Where ever more waits it was too much load, and the other figures tell of that.
+
+Connections that are kept for the next token come and go with the load, up to the lanes' caps, and
+are counted apart from all other descriptors.
+"""
 _WAITING = 'dispatcher_deliveries{state="pending"}'
 _HOT = ("event", "delivery", "attempt", "lane", "intake")
 _LOOK = f"""
@@ -79,9 +85,9 @@ def on_sqlite() -> Iterator[Ground]:
     """Look at the log, which only grows while nobody puts it into the database."""
 
     def look(service: Service) -> Mapping[str, int]:
-        return {"write-ahead log": _size(service.folder / "dispatcher.db-wal")}
+        return {"MiB of log": _size(service.folder / "dispatcher.db-wal")}
 
-    yield Ground("sqlite", {"write-ahead log": never_above(64 * MEBI)}, look)
+    yield Ground("sqlite", {"MiB of log": never_above(64 * MEBI, unit=MEBI)}, look)
 
 
 @contextmanager
@@ -165,13 +171,13 @@ def soak(
         ground as here,
         a_service("ES256", environment={**QUICK_KEYS, **here.environment}, launcher=LAUNCHER) as (
             service,
-            _,
+            sink,
         ),
     ):
         rate = share * capacity(service, measured_with)
         bodies = events(int(rate * seconds), start=measured_with)
         with a_producer(order_for(service, bodies, rate=rate)) as producer:
-            samples = [*_sampled(service, here, seconds, every)]
+            samples = [*_sampled(service, sink.ports, here, seconds, every)]
             accepted = len(history_of(producer)["accepted"])
         until_delivered(service, (measured_with + accepted) * FAN_OUT)
         delivered = int(service.metric(DELIVERED)) - measured_with * FAN_OUT
@@ -196,12 +202,16 @@ def judged(
     return [judge(name, Series.of(name, samples, seconds)) for name, judge in bounds.items()]
 
 
-def _sampled(service: Service, ground: Ground, seconds: float, every: float) -> Iterator[Sample]:
+def _sampled(
+    service: Service, ports: Collection[int], ground: Ground, seconds: float, every: float
+) -> Iterator[Sample]:
     started = time.monotonic()
     while (second := time.monotonic() - started) < seconds:
+        kept = service.connections_to(ports)
         held = {
             "memory": service.resident_bytes(),
-            "descriptors": service.descriptors(),
+            "descriptors": service.descriptors() - kept,
+            "kept connections": kept,
             "deliveries waiting": int(service.metric(_WAITING)),
         }
         yield Sample(second, {**held, **ground.look(service)})
