@@ -35,15 +35,17 @@ due AS MATERIALIZED (
             AND in_flight < {_CAP}) AS lanes
     ORDER BY served, next_due_at LIMIT $2)
 SELECT lane.client_id, {_ROOM}, breaker, served, next_due_at,
-    lane.client_id IN (SELECT client_id FROM leased),
+    lane.client_id = ANY(ARRAY(SELECT client_id FROM leased)),
     coalesce(closed_until, 0) <= $1 AND (next_due_at <= $1 OR state = 'parked' AND pending > 0)
 FROM lane LEFT JOIN application USING (client_id)
-WHERE lane.client_id IN (SELECT client_id FROM leased UNION ALL SELECT client_id FROM due)
+WHERE lane.client_id = ANY(ARRAY(SELECT client_id FROM leased UNION ALL SELECT client_id FROM due))
 ORDER BY lane.client_id FOR UPDATE OF lane
 """  # noqa: S608 - constants
 """The lanes that have something due and room for it, and those with a lease that ran out.
 
-Those whose time to be closed has come to an end stand in an index of their own.
+Those whose time to be closed has come to an end stand in an index of their own. Arrays, for they
+are read once: a lane that was waited for is looked at anew, and where that is joined with what was
+read before, by some plans, none of it is found again and the lane is left out, claim after claim.
 """
 _LANES_AGAIN = f"{_LANES} SKIP LOCKED"
 """The same, of lanes that are held already or that nobody holds."""

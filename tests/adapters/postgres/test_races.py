@@ -14,6 +14,7 @@ from dispatcher.domain.deliveries import Delivery, DeliveryState
 from dispatcher.domain.events import ClientId, Intake
 from dispatcher.domain.ledger import EventFilter
 from dispatcher.ports import Retention
+from tests.adapters.postgres.conftest import Open
 from tests.contract.steps import LEASE, accept, claim, match_all, owe, records, register
 from tests.contract.test_lanes import park, probe
 from tests.kit.builders import a_join, acknowledged, an_application, an_event, called_off
@@ -91,6 +92,38 @@ async def test_a_claim_knows_the_registry_of_what_it_takes(
 
     assert stale == []
     assert {one.state for one in await records(store)} == {DeliveryState.IN_FLIGHT}
+
+
+@pytest.mark.parametrize("without", ["", "hashjoin", "nestloop", "seqscan", "mergejoin"])
+async def test_a_claim_takes_from_a_lane_that_it_waited_for(
+    opens: Open, database: str, without: str
+) -> None:
+    """A lane that others change at the moment is waited for, and not left out, by any plan."""
+    with psycopg.connect(database, autocommit=True) as server:
+        name = server.info.dbname
+        for method in filter(None, (without, without and "hashagg")):
+            server.execute(f"ALTER DATABASE {name} SET enable_{method} = off".encode())
+    store = await opens(database)
+    for number in range(5):
+        await owe(store, f"a{number}")
+    claimed: list[Delivery] = []
+
+    async def take() -> None:
+        claimed.extend(await claim(store))
+
+    with psycopg.connect(database) as settling:
+        settling.execute("ANALYZE")
+        settling.commit()
+        settling.execute("UPDATE lane SET delivered = delivered + 1")
+        async with anyio.create_task_group() as group:
+            group.start_soon(take)
+            await until_waiting(database, 1)
+            settling.commit()
+    await store.close()
+
+    assert sorted(delivery.client_id for delivery in claimed) == [
+        f"a{number}" for number in range(5)
+    ]
 
 
 async def test_who_prunes_waits_for_lanes_in_their_order(
