@@ -138,6 +138,9 @@ def listed(api: httpx2.Client, what: str, **params: object) -> list[dict[str, An
 
 
 def logged(service: Service, fact: str) -> list[dict[str, Any]]:
-    """Return every line of the service's log that tells of *fact*, read; oldest first."""
-    lines = service.log.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if f'"{fact}"' in line and line.startswith("{")]
+    """Return every line of the service's log that tells of *fact*, read; oldest first.
+
+    A line that a kill tore has no end, and the first line of the next start stands behind it.
+    """
+    lines = service.log.read_text(encoding="utf-8").replace('{"', '\n{"').splitlines()
+    return [json.loads(line) for line in lines if f'"{fact}"' in line and line.endswith("}")]
