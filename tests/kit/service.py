@@ -35,6 +35,11 @@ def free_port() -> int:
             return port
 
 
+def _second(pair: str) -> int:
+    """Return the second of two numbers as the kernel lists them: a port, or bytes to be read."""
+    return int(pair.partition(":")[2], 16)
+
+
 def toml_of(value: object) -> str:
     """Write *value* as TOML does: JSON, but for tables."""
     if isinstance(value, Mapping):
@@ -197,10 +202,19 @@ class Service:
         """Return how many files and sockets the process has open."""
         return int(psutil.Process(self.running.pid).num_fds())
 
-    def connections_to(self, ports: Collection[int]) -> int:
-        """Return how many connections the process has open to these *ports*."""
+    def connections_to(self, ports: Collection[int]) -> set[tuple[int, int]]:
+        """Return the connections that the process has open to these *ports*: both ends' ports."""
         found = psutil.Process(self.running.pid).net_connections("tcp4")
-        return sum(bool(one.raddr) and one.raddr.port in ports for one in found)
+        ends = [
+            (one.laddr.port, one.raddr.port) for one in found if one.status != psutil.CONN_LISTEN
+        ]
+        return {(ours, theirs) for ours, theirs in ends if theirs in ports}
+
+    def unread_from(self, ports: Collection[int]) -> int:
+        """Return over how many of these connections something has come that it has not read."""
+        rows = map(str.split, Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:])
+        unread = {(_second(row[1]), _second(row[2])) for row in rows if _second(row[4])}
+        return len(self.connections_to(ports) & unread)
 
     def resident_bytes(self) -> int:
         """Return the memory that the process holds."""

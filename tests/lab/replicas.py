@@ -189,16 +189,14 @@ def _haunted(
 ) -> tuple[int, Service]:
     """Kill one after another, and stop one for two leases; return the number of kills, and it.
 
-    It is stopped while tokens come, and is the one with the most to do, so that it has some on
-    their way; it is spared afterwards, for what it counts would go with it.
+    That one is spared afterwards, for what it counts would go with it.
     """
     until(lambda: sink.count() > FIRST_TOKENS)
     reaper = Reaper(random.Random(plan.seed), plan.every, launcher)
     while reaper.kills < plan.stop_after:
         reaper.kill_one(running)
-    stopped = reaper.longest_spared(running)
+    stopped = _stop_one_at_work(running, sink, plan, reaper)
     others = [service for service in running if service is not stopped]
-    stopped.freeze()
     frozen_until = time.monotonic() + 2 * plan.lease
     while time.monotonic() < frozen_until:
         reaper.kill_one(others)
@@ -206,6 +204,23 @@ def _haunted(
     while reaper.kills < plan.kills:
         reaper.kill_one(others)
     return reaper.kills, stopped
+
+
+def _stop_one_at_work(
+    running: Sequence[Service], sink: SinkProcess, plan: Plan, reaper: Reaper
+) -> Service:
+    """Stop the one with the most to do once it has tokens on their way: it reads no answer to them.
+
+    Where it was stopped between two tokens it goes on, and is stopped again.
+    """
+    one = reaper.longest_spared(running)
+    while True:
+        one.freeze()
+        time.sleep(2 * plan.answers_after)  # until what it has on its way is answered
+        if one.unread_from(sink.ports):
+            return one
+        one.thaw()
+        time.sleep(plan.answers_after)  # the load goes on
 
 
 def _recorded(

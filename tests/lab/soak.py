@@ -207,7 +207,7 @@ def _sampled(
 ) -> Iterator[Sample]:
     started = time.monotonic()
     while (second := time.monotonic() - started) < seconds:
-        kept = service.connections_to(ports)
+        kept = len(service.connections_to(ports))
         held = {
             "memory": service.resident_bytes(),
             "descriptors": service.descriptors() - kept,

@@ -54,5 +54,4 @@ def test_without_the_fence_the_told_are_told_again(url: str, tmp_path: Path) -> 
     survived = survive(tmp_path, url, SHORT, unfenced.LAUNCHER)
 
     assert survived.fenced == 0
-    if not survived.recorded.acknowledged_again:
-        pytest.skip("the stopped one had nothing to say too late this time: chance decides")
+    assert survived.recorded.acknowledged_again > 0
