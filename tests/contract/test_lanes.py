@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 import anyio
 import pytest
 
+from dispatcher.adapters.postgres import breakers as postgres_breakers
+from dispatcher.adapters.sqlite import breakers as sqlite_breakers
 from dispatcher.domain.deliveries import (
     Cause,
     Delivery,
@@ -203,6 +205,39 @@ async def test_what_came_due_while_parked_keeps_its_place(store: Store, clock: F
     claimed = [one.id for _ in range(7) for one in await claim(store, 1)]
 
     assert claimed == waiting
+
+
+@pytest.fixture
+def few_hastened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a lane that opens hasten two deliveries at most, in either store."""
+    for breakers in (sqlite_breakers, postgres_breakers):
+        monkeypatch.setattr(breakers, "MOST_HASTENED", 2)
+
+
+@pytest.mark.usefixtures("few_hastened")
+async def test_an_opened_lane_hastens_only_so_much(store: Store, clock: FakeClock) -> None:
+    """Of what was put off the oldest is due when the lane opens: no write grows without end."""
+    await park(store, clock, waiting=1)
+    oldest = [record.id for record in await records(store)][:2]
+
+    await store.settle([acknowledged(await probe(store, clock))])
+
+    assert [delivery.id for delivery in await claim(store)] == oldest
+
+
+@pytest.mark.usefixtures("few_hastened")
+async def test_only_so_much_keeps_its_place(store: Store, clock: FakeClock) -> None:
+    """Of what came due while parked the oldest keeps its place; no write grows for it either."""
+    await owe(store, "shop", events=5)
+    await fail(store, clock, *await claim(store))
+    clock.advance(seconds=1)
+    await owe(store, "shop", events=3)
+    await store.settle([acknowledged(await probe(store, clock, 2 * LONG))])
+    waiting = await in_state(store, DeliveryState.PENDING)
+
+    claimed = [one.id for _ in range(7) for one in await claim(store, 1)]
+
+    assert claimed == [*waiting[:2], *waiting[5:], *waiting[2:5]]  # the probe was a younger one
 
 
 async def test_an_opened_lane_hastens_no_other(store: Store, clock: FakeClock) -> None:

@@ -34,13 +34,13 @@ UPDATE delivery SET due_at = created_at WHERE number = ANY(ARRAY(
         AND (refusals = 0 OR due_at > $2::bigint + $3::bigint)
     ORDER BY number LIMIT $4))
 """
-_TAKE_THEIR_PLACE = f"""
+_TAKE_THEIR_PLACE = """
 UPDATE delivery SET due_at = created_at WHERE number = ANY(ARRAY(
     SELECT number FROM delivery
     WHERE client_id = ANY($1::text[]) AND state = 'pending' AND tries > 0
         AND due_at > created_at AND due_at <= $2
-    ORDER BY number LIMIT {MOST_HASTENED}))
-"""  # noqa: S608 - a constant number
+    ORDER BY number LIMIT $3))
+"""
 """What came due while the lane was closed is as old as it is, not as young as its last attempt."""
 
 
@@ -92,7 +92,7 @@ async def _change(tx: Transaction, before: Mapping[str, Lane], after: Mapping[st
     """Write down which lanes are another way than *before*; say whether there are any."""
     if hastened := opened(before, after):
         await tx.write(_HASTEN, hastened, tx.now, SECOND_CHANCE, MOST_HASTENED)
-        await tx.write(_TAKE_THEIR_PLACE, hastened, tx.now)
+        await tx.write(_TAKE_THEIR_PLACE, hastened, tx.now, MOST_HASTENED)
     others = changed(before, after)
     await write_breakers(tx, others)
     return bool(others)

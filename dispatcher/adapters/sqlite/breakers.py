@@ -42,14 +42,14 @@ WHERE number IN (
         AND (refusals = 0 OR due_at > ?2 + ?3)
     ORDER BY number LIMIT ?4)
 """
-_TAKE_THEIR_PLACE = f"""
+_TAKE_THEIR_PLACE = """
 UPDATE delivery SET due_at = created_at
 WHERE number IN (
     SELECT number FROM delivery INDEXED BY delivery_pending
     WHERE client_id IN (SELECT value FROM json_each(?1)) AND state = 'pending' AND (tries > 0) = 1
         AND due_at > created_at AND due_at <= ?2
-    ORDER BY number LIMIT {MOST_HASTENED})
-"""  # noqa: S608 - a constant number
+    ORDER BY number LIMIT ?3)
+"""
 """What came due while the lane was closed is as old as it is, not as young as its last attempt."""
 _UNWELL = "SELECT json_group_array(client_id) FROM lane WHERE breaker IS NOT NULL"
 
@@ -129,7 +129,7 @@ def _change(tx: Transaction, before: Mapping[str, Lane], after: Mapping[str, Lan
     """Write down which lanes are another way than *before*; say whether there are any."""
     if hastened := opened(before, after):
         tx.write(_HASTEN, packed(hastened), tx.now, SECOND_CHANCE, MOST_HASTENED)
-        tx.write(_TAKE_THEIR_PLACE, packed(hastened), tx.now)
+        tx.write(_TAKE_THEIR_PLACE, packed(hastened), tx.now, MOST_HASTENED)
     others = changed(before, after)
     write_breakers(tx, others)
     return bool(others)

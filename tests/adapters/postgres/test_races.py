@@ -7,7 +7,7 @@ import anyio.lowlevel
 import psycopg
 import pytest
 
-from dispatcher.adapters.postgres import PostgresStore, breakers, intake
+from dispatcher.adapters.postgres import PostgresStore, intake
 from dispatcher.adapters.postgres.connections import PATIENCE
 from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.deliveries import Delivery, DeliveryState
@@ -16,7 +16,6 @@ from dispatcher.domain.ledger import EventFilter
 from dispatcher.ports import Retention
 from tests.adapters.postgres.conftest import Open
 from tests.contract.steps import LEASE, accept, claim, match_all, owe, records, register
-from tests.contract.test_lanes import park, probe
 from tests.kit.builders import a_join, acknowledged, an_application, an_event, called_off
 from tests.kit.clock import FakeClock
 
@@ -180,19 +179,6 @@ async def test_a_claim_waits_for_no_lane_that_it_finds_later(
         DeliveryState.PENDING,
         DeliveryState.IN_FLIGHT,
     }
-
-
-async def test_a_lane_that_opens_hastens_only_so_much(
-    store: PostgresStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of what was put off the oldest is due when the lane opens: no write grows without end."""
-    monkeypatch.setattr(breakers, "MOST_HASTENED", 2)
-    await park(store, clock, waiting=1)
-    oldest = [record.id for record in await records(store)][:2]
-
-    await store.settle([acknowledged(await probe(store, clock))])
-
-    assert [delivery.id for delivery in await claim(store)] == oldest
 
 
 async def test_a_backlog_of_any_size_is_re_pointed(store: PostgresStore, database: str) -> None:

@@ -5,17 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import apsw
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.adapters.sqlite import SqliteStore, breakers
+from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.domain.deliveries import LeaseId, Outcome, Unreachable
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.lanes import Lane, LaneState
 from dispatcher.stored.lanes import lane_of, row_of_lane
 from dispatcher.stored.values import maybe_micros, micros
-from tests.contract.steps import claim, owe, records
+from tests.contract.steps import claim, owe
 from tests.contract.test_lanes import OURS, fail, park, probe
 from tests.kit.builders import UNREACHABLE, acknowledged, put_off
 from tests.kit.clock import FakeClock
@@ -99,19 +98,6 @@ async def test_a_lane_is_closed_as_the_domain_says(
 
     assert [stored for stored, _ in closings] == [lane for _, lane in closings]
     assert len(set(closings)) > 5
-
-
-async def test_a_lane_that_opens_hastens_only_so_much(
-    store: SqliteStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of what was put off the oldest is due when the lane opens: no write grows without end."""
-    monkeypatch.setattr(breakers, "MOST_HASTENED", 2)
-    await park(store, clock, waiting=1)
-    oldest = [record.id for record in await records(store)][:2]
-
-    await store.settle([acknowledged(await probe(store, clock))])
-
-    assert [delivery.id for delivery in await claim(store)] == oldest
 
 
 _TIMES = st.none() | st.datetimes(timezones=st.just(FakeClock().now().tzinfo))
