@@ -71,7 +71,7 @@ def test_the_machine_sees_what_is_out_of_place(
     machine: StoreMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where what came due meanwhile is told as late as it came due, they come apart too."""
-    monkeypatch.setattr(breakers, "_TAKE_THEIR_PLACE", "SELECT ?1, ?2")
+    monkeypatch.setattr(breakers, "_TAKE_THEIR_PLACE", "SELECT ?1, ?2, ?3")
 
     with pytest.raises(AssertionError):
         make_up_for_an_outage(machine)

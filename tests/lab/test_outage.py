@@ -23,7 +23,7 @@ def test_an_outage_is_made_up_for_oldest_first() -> None:
 
 def test_what_is_told_out_of_place_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where what came due meanwhile is told as late as it came due, its place is another."""
-    monkeypatch.setattr(breakers, "_TAKE_THEIR_PLACE", "SELECT ?1, ?2")
+    monkeypatch.setattr(breakers, "_TAKE_THEIR_PLACE", "SELECT ?1, ?2, ?3")
 
     outage = live_through(parked=PARKED, hours=0.3, seed=1)
 
