@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -77,10 +78,18 @@ def sid_of(number: int) -> str:
     return f"s_{number:032x}"
 
 
-def events(count: int, *, fan_out: int = FAN_OUT, start: int = 0) -> list[str]:
-    """Return the bodies of so many webhooks, each of one event for *fan_out* applications."""
-    clients = client_ids(fan_out)
-    return [json.dumps(an_event(number, clients)) for number in range(start, start + count)]
+def events(
+    count: int, *, fan_out: int = FAN_OUT, among: int | None = None, start: int = 0
+) -> list[str]:
+    """Return the bodies of so many webhooks, each of one event for *fan_out* applications.
+
+    Where there are more, the applications *among* which they are take turns.
+    """
+    turns = cycle(client_ids(fan_out if among is None else among))
+    return [
+        json.dumps(an_event(number, list(islice(turns, fan_out))))
+        for number in range(start, start + count)
+    ]
 
 
 def arrays(count: int, *, of: int, fan_out: int = FAN_OUT, start: int = 0) -> list[str]:

@@ -1,8 +1,9 @@
 """Replicas: how many tokens two processes on one PostgreSQL carry, against one; and what limits.
 
-The load is that of the pipeline, by ES256, spread over the processes. Database, source and sink are
-on the same machine: where all of its cores are busy, it is the machine that limits, and CPU of a
-token says how far another one would go.
+The load is that of the pipeline, by ES256, spread over the processes, and over many applications:
+with five it is their caps in flight that limit, and not the processes. Database, source and sink
+are on the same machine: where all of its cores are busy, it is the machine that limits, and CPU of
+a token says how far another one would go.
 """
 
 import os
@@ -24,6 +25,7 @@ from tests.kit.replicas import replicas
 from tests.kit.service import Service
 
 _WARMING = 50
+_APPLICATIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,10 @@ def measure(plan: Plan) -> Replicas:
 
 
 def _carried(server: OwnServer, processes: int, tokens: int) -> Carried:
-    bodies = events(tokens // FAN_OUT, start=_WARMING)
+    bodies = events(tokens // FAN_OUT, among=_APPLICATIONS, start=_WARMING)
     with _running(server, processes) as running:
         first, *others = running
-        produce(first, events(_WARMING), beside=others)
+        produce(first, events(_WARMING, among=_APPLICATIONS), beside=others)
         until_delivered(first, _WARMING * FAN_OUT, beside=others)
         before = _used(running, server)
         produce(first, bodies, beside=others)
@@ -108,7 +110,7 @@ def _carried(server: OwnServer, processes: int, tokens: int) -> Carried:
 def _running(server: OwnServer, processes: int) -> Iterator[list[Service]]:
     with (
         TemporaryDirectory() as name,
-        a_sink(Path(name), applications=FAN_OUT, recorded=False) as sink,
+        a_sink(Path(name), applications=_APPLICATIONS, recorded=False) as sink,
         server.database() as url,
         replicas(
             Service(Path(name), applications(sink, "ES256")), url, ["all"] * processes

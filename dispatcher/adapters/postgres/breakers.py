@@ -5,7 +5,7 @@ A lane that is well has no breaker in the store, and costs nothing here.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from dispatcher.adapters.postgres.lanes import LaneChanges, hold_lanes, make_lanes
+from dispatcher.adapters.postgres.lanes import LaneChanges, ask_to_hold, hold_lanes, make_missing
 from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.domain.lanes import Lane
@@ -44,26 +44,26 @@ UPDATE delivery SET due_at = created_at WHERE number = ANY(ARRAY(
 """What came due while the lane was closed is as old as it is, not as young as its last attempt."""
 
 
-async def write_breakers(tx: Transaction, lanes: Mapping[str, Lane]) -> None:
+def write_breakers(tx: Transaction, lanes: Mapping[str, Lane]) -> None:
     """Write down how *lanes* are doing; a lane that is well again has no breaker."""
     if lanes:
         now = moment(tx.now)
         rows = [breaker_row(client_id, lane, now) for client_id, lane in lanes.items()]
-        await tx.write(_WRITE, *map(list, zip(*rows, strict=True)))
+        tx.write(_WRITE, *map(list, zip(*rows, strict=True)))
 
 
-async def judge(tx: Transaction, before: Mapping[str, Lane], ended: Sequence[Ended]) -> None:
+def judge(tx: Transaction, before: Mapping[str, Lane], ended: Sequence[Ended]) -> None:
     """Tell the lanes, which are held and were so *before*, how their attempts *ended*, in order.
 
     Before these deliveries are pending again: where a lane opens, what waits in it has waited for
     nothing else, but what was tried just now has its own time.
     """
-    await _change(tx, before, judged(before, ended, moment(tx.now)))
+    _change(tx, before, judged(before, ended, moment(tx.now)))
 
 
 async def pause(tx: Transaction, client_id: str) -> None:
     """Start nothing more in a lane, which need not have had a delivery yet."""
-    await make_lanes(tx, [client_id])
+    await make_missing(tx, [client_id], ask_to_hold(tx, [client_id]))
     await _steer(tx, client_id, Lane.paused)
 
 
@@ -80,19 +80,19 @@ async def forget(tx: Transaction, client_id: str) -> None:
 
 async def _steer(tx: Transaction, client_id: str, how: Callable[[Lane], Lane]) -> None:
     before = await hold_lanes(tx, [client_id])
-    if await _change(tx, before, {client_id: how(before.get(client_id, WELL))}):
+    if _change(tx, before, {client_id: how(before.get(client_id, WELL))}):
         # Nothing more and nothing less: but when its next delivery is due may have changed.
         counts = LaneChanges()
         counts.came(client_id, DeliveryState.PENDING, 0)
-        await counts.write(tx)
+        counts.write(tx)
         tx.stir()
 
 
-async def _change(tx: Transaction, before: Mapping[str, Lane], after: Mapping[str, Lane]) -> bool:
+def _change(tx: Transaction, before: Mapping[str, Lane], after: Mapping[str, Lane]) -> bool:
     """Write down which lanes are another way than *before*; say whether there are any."""
     if hastened := opened(before, after):
-        await tx.write(_HASTEN, hastened, tx.now, SECOND_CHANCE, MOST_HASTENED)
-        await tx.write(_TAKE_THEIR_PLACE, hastened, tx.now, MOST_HASTENED)
+        tx.write(_HASTEN, hastened, tx.now, SECOND_CHANCE, MOST_HASTENED)
+        tx.write(_TAKE_THEIR_PLACE, hastened, tx.now, MOST_HASTENED)
     others = changed(before, after)
-    await write_breakers(tx, others)
+    write_breakers(tx, others)
     return bool(others)

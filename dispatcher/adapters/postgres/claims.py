@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dispatcher.adapters.postgres.breakers import judge, write_breakers
+from dispatcher.adapters.postgres.flights import Asked, Rows
 from dispatcher.adapters.postgres.lanes import LaneChanges
-from dispatcher.adapters.postgres.transactions import Rows, Transaction
+from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.deliveries import Delivery, DeliveryState, LeaseId
 from dispatcher.domain.lanes import Lane
 from dispatcher.stored.lanes import NOT_SENT, lane_of
@@ -89,7 +90,8 @@ _TOLD = """
 SELECT event.number, wanted.sid, event.initiator,
     CASE WHEN event.sid IS NULL THEN coalesce(event.occurred_at, event.received_at) END,
     coalesce(event.session_metadata, session.session_metadata), registry.version
-FROM registry, unnest($1::bigint[], $2::text[]) AS wanted (event, sid)
+FROM registry,
+    (SELECT DISTINCT event, sid FROM delivery WHERE number = ANY($1::bigint[])) AS wanted
 JOIN event ON event.number = wanted.event LEFT JOIN session ON session.sid = wanted.sid
 """
 
@@ -111,10 +113,11 @@ class _Lanes:
 async def claim(tx: Transaction, room: Room, lease: int) -> list[Delivery]:
     """Lend for *lease* microseconds what there is *room* for: what ran out, then what is due."""
     tx.change_dues()
-    lanes = await _lanes(tx, _LANES, room)
+    holding = _ask_for_lanes(tx, _LANES, room)
+    number = LeaseId(int(await tx.value(_LEASE)))
+    lanes = await _lanes(holding)
     if not lanes.turns and not lanes.leased:
         return []
-    number = LeaseId(int(await tx.value(_LEASE)))
     expired, tried = await _expired(tx, room, lanes)
     left = replace(room, total=room.total - len(expired), retries=room.retries - tried)
     picked = await _pick(tx, left, lanes.turns, number)
@@ -122,13 +125,15 @@ async def claim(tx: Transaction, room: Room, lease: int) -> list[Delivery]:
     for client_id, taken in picked.items():
         changes.moved(client_id, DeliveryState.PENDING, DeliveryState.IN_FLIGHT, len(taken))
     numbers = [*expired, *(number for lane in picked.values() for number in lane)]
-    lent = await _lend(tx, numbers, number, tx.now + lease) if numbers else []
-    await changes.write(tx, served=number)
-    return lent
+    return await _lend(tx, numbers, changes, number, tx.now + lease) if numbers else []
 
 
-async def _lanes(tx: Transaction, sql: str, room: Room) -> _Lanes:
-    rows = await tx.rows(sql, tx.now, room.total, room.per_lane)
+def _ask_for_lanes(tx: Transaction, sql: str, room: Room) -> Asked:
+    return tx.ask(sql, tx.now, room.total, room.per_lane)
+
+
+async def _lanes(holding: Asked) -> _Lanes:
+    rows = await holding.rows()
     turns = _turns([row for row in rows if row[6]])
     leased = {row[0]: None if row[2] is None else lane_of(row[2]) for row in rows if row[5]}
     return _Lanes(turns, leased)
@@ -152,7 +157,7 @@ async def _expired(tx: Transaction, room: Room, lanes: _Lanes) -> tuple[list[int
     unwell = {name: lane for name, lane in lanes.leased.items() if lane is not None}
     if returned := [row[:3] for row in rows if row[1] in unwell]:
         await _return(tx, returned, unwell)
-        lanes.turns = (await _lanes(tx, _LANES_AGAIN, room)).turns
+        lanes.turns = (await _lanes(_ask_for_lanes(tx, _LANES_AGAIN, room))).turns
     well = [row for row in rows if row[1] not in unwell]
     fresh = [number for number, _, _, tried in well if not tried]
     retries = [number for number, _, _, tried in well if tried][: max(0, room.retries)]
@@ -161,13 +166,13 @@ async def _expired(tx: Transaction, room: Room, lanes: _Lanes) -> tuple[list[int
 
 async def _return(tx: Transaction, returned: Rows, unwell: Mapping[str, Lane]) -> None:
     """Let what ran out in lanes that are not well wait like the rest of them."""
-    await tx.write(_RETURN, [number for number, _, _ in returned])
+    tx.write(_RETURN, [number for number, _, _ in returned])
     changes = LaneChanges()
     for _, client_id, _ in returned:
         changes.moved(client_id, DeliveryState.IN_FLIGHT, DeliveryState.PENDING)
-    await changes.write(tx)
+    changes.write(tx)
     ended = [(client_id, LeaseId(lease), NOT_SENT) for _, client_id, lease in returned]
-    await judge(tx, unwell, ended)
+    judge(tx, unwell, ended)
 
 
 async def _pick(tx: Transaction, room: Room, turns: dict[str, Turn], lease: LeaseId) -> _Picked:
@@ -192,7 +197,7 @@ async def _pick(tx: Transaction, room: Room, turns: dict[str, Turn], lease: Leas
         }
         turns |= fresh
     picked = {name: lane for name, lane in picked.items() if lane}
-    await _started(tx, turns, picked, lease)
+    _started(tx, turns, picked, lease)
     return picked
 
 
@@ -209,9 +214,7 @@ async def _found(tx: Transaction, sql: str, turns: Mapping[str, Turn], limit: in
     return found
 
 
-async def _started(
-    tx: Transaction, turns: Mapping[str, Turn], picked: _Picked, lease: LeaseId
-) -> None:
+def _started(tx: Transaction, turns: Mapping[str, Turn], picked: _Picked, lease: LeaseId) -> None:
     """Note in the lanes that are not well what they start."""
     now: datetime = moment(tx.now)
     started = {
@@ -219,16 +222,16 @@ async def _started(
         for name, turn in turns.items()
         if turn.lane is not None and name in picked
     }
-    await write_breakers(tx, started)
+    write_breakers(tx, started)
 
 
 async def _lend(
-    tx: Transaction, numbers: Sequence[int], lease: LeaseId, until: int
+    tx: Transaction, numbers: Sequence[int], changes: LaneChanges, lease: LeaseId, until: int
 ) -> list[Delivery]:
-    lent = {row[0]: row for row in await tx.rows(_LEND, numbers, lease, until)}
+    lending, telling = tx.ask(_LEND, numbers, lease, until), tx.ask(_TOLD, numbers)
+    changes.write(tx, served=lease)
+    lent, found = {row[0]: row for row in await lending.rows()}, await telling.rows()
     rows = [lent[number] for number in numbers]
-    wanted = {(row[1], row[5]) for row in rows}
-    found = await tx.rows(_TOLD, [event for event, _ in wanted], [sid for _, sid in wanted])
     # Whoever replaced a URI while we waited for its lane has re-pointed what is lent here: by the
     # registry as it was before, that would be called off.
     await tx.read_registry(found[0][-1])

@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg
@@ -30,7 +31,7 @@ KEPT = 8
 """How many connections a process keeps at most, the listener's aside."""
 _NAME = "backchannel-logout-dispatcher"
 
-Connection = AsyncConnection[tuple[object, ...]]
+Connection = AsyncConnection[tuple[Any, ...]]
 
 
 async def connect(url: str, deadline: float) -> Connection:

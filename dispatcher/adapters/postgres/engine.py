@@ -131,29 +131,30 @@ class Engine:
         tx = Transaction(connection, self._opened, self.shelf, when.now)
         try:
             with cut_at(connection, deadline):
-                result, stir = await self._written(tx, command, version)
+                result, stir = await self._written(connection, tx, command, version)
         finally:
             await self._pool.give_back(connection)
         self._committed(tx, stir, overlapped=stirs != self._stirs)
         return result
 
     async def _written(
-        self, tx: Transaction, command: Command[T], version: int
+        self, connection: Connection, tx: Transaction, command: Command[T], version: int
     ) -> tuple[T, Stir | None]:
         """Run *command* and commit; where it raises, nothing of it stays."""
         try:
             await tx.read_registry(version)
             self._know(tx.shelf)
             result = await command(tx)
-            stir = None
-            if tx.stirs or tx.dues_changed:
-                stir = Stir(await tx.value(_NEXT_DUE, tx.now), tx.stirs)
+            changed = tx.stirs or tx.dues_changed
+            next_due = tx.ask(_NEXT_DUE, tx.now) if changed else None
             await tx.commit()
         except BaseException:
             with contextlib.suppress(psycopg.Error):
-                await tx.roll_back()
+                await connection.execute(b"ROLLBACK")
             raise
-        return result, stir
+        if next_due is None:
+            return result, None
+        return result, Stir(await next_due.value(), tx.stirs)
 
     async def _begun(self, terms: Terms, deadline: float) -> tuple[Connection, Moment, int]:
         """Begin on a connection that is kept, or on a new one where none is, or it has ended."""

@@ -29,5 +29,5 @@ class _RolledBack(Exception):
 
 
 async def _write_and_roll_back(tx: Transaction) -> None:
-    await tx.write("UPDATE meta SET probe = probe + 1")
+    await tx.count("UPDATE meta SET probe = probe + 1")
     raise _RolledBack

@@ -89,7 +89,7 @@ async def accept_all(tx: Transaction, batches: Sequence[Batch]) -> list[Taken]:
     Raises Overtaken, having written what must be rolled back, where it must be done once more.
     """
     intakes = [intake for batch in batches for intake in batch]
-    await lock_scopes(tx, intakes)
+    lock_scopes(tx, intakes)
     ledger = _Ledger(await _known(tx, intakes), await known_subs(tx, intakes))
     taken = [ledger.take(batch) for batch in batches]
     await _number(tx, ledger)
@@ -199,7 +199,7 @@ async def _remember(tx: Transaction, ledger: _Ledger) -> None:
         (one.intake.source, one.intake.id, one.fingerprint, *one.numbers, _received_at(one))
         for one in new
     ]
-    if await tx.write(_REMEMBER, *columns(rows)) < len(new):
+    if await tx.count(_REMEMBER, *columns(rows)) < len(new):
         raise Overtaken
 
 
@@ -238,7 +238,7 @@ async def _write(tx: Transaction, wave: Sequence[_New]) -> None:
 
 async def _accept_events(tx: Transaction, events: Sequence[tuple[int, LogoutEvent]]) -> None:
     """Store *events* to be matched, and note that their sessions are over."""
-    await tx.write(_ACCEPT, *columns([(number, *row_of_event(event)) for number, event in events]))
+    tx.write(_ACCEPT, *columns([(number, *row_of_event(event)) for number, event in events]))
     sids = [event.sid for _, event in events if not event.user_wide]
     subs = [event.sub for _, event in events if event.user_wide]
     if await tx.rows(_LOCK_SESSIONS, sids, subs):
@@ -252,5 +252,5 @@ async def _accept_events(tx: Transaction, events: Sequence[tuple[int, LogoutEven
             )
             for number, event in events
         ]
-        await tx.write(_END_SESSIONS, *columns(rows))
+        tx.write(_END_SESSIONS, *columns(rows))
     tx.stir()

@@ -68,17 +68,17 @@ async def known_subs(tx: Transaction, intakes: Sequence[Intake]) -> dict[str, st
 
 async def join_all(tx: Transaction, joins: Sequence[Join]) -> None:
     """Keep what *joins* say, each of a session and a user of its own."""
-    await _keep_sessions(tx, [join.joined for join in joins])
+    _keep_sessions(tx, [join.joined for join in joins])
     added = await _keep_clients(tx, joins)
     late = [join.joined for join in joins if added[join.joined.sid]]
     if late:
         await _end_late(tx, late, added)
 
 
-async def _keep_sessions(tx: Transaction, joins: Sequence[SessionJoined]) -> None:
+def _keep_sessions(tx: Transaction, joins: Sequence[SessionJoined]) -> None:
     received = [micros(join.received_at) for join in joins]
     expires = [maybe_micros(join.expires_at) for join in joins]
-    await tx.write(
+    tx.write(
         _KEEP_SESSIONS,
         [join.sid for join in joins],
         [join.sub for join in joins],
@@ -106,7 +106,7 @@ async def _keep_clients(tx: Transaction, joins: Sequence[Join]) -> dict[str, lis
             rows[key] = client.sub or known.get(key) or joined.sub, at, join.after_event
             if key not in known and client.client_id not in added[sid]:
                 added[sid].append(client.client_id)
-    await tx.write(
+    tx.write(
         _KEEP_CLIENTS,
         [sid for sid, _ in rows],
         [client_id for _, client_id in rows],
@@ -133,14 +133,14 @@ async def _end_late(
         for client_id in added[sid]
     ]
     if late:
-        await tx.write(_COME_LATE, *map(list, zip(*late, strict=True)))
-        await tx.write(_MATCH_AGAIN, list({number for number, _, _ in late}))
-        await _end(tx, {sid: events[0] for sid, events in ending.items() if events})
+        tx.write(_COME_LATE, *map(list, zip(*late, strict=True)))
+        tx.write(_MATCH_AGAIN, list({number for number, _, _ in late}))
+        _end(tx, {sid: events[0] for sid, events in ending.items() if events})
         tx.stir()
 
 
-async def _end(tx: Transaction, ended: Mapping[str, LogoutEvent]) -> None:
-    await tx.write(
+def _end(tx: Transaction, ended: Mapping[str, LogoutEvent]) -> None:
+    tx.write(
         _END,
         list(ended),
         [micros(event.ended_at) for event in ended.values()],

@@ -28,5 +28,5 @@ async def _load(tx: Transaction) -> SealedRing | None:
 
 async def _swap(tx: Transaction, ring: SealedRing, if_version: int) -> bool:
     if if_version == 0:
-        return await tx.write(_FIRST, ring.version, ring.document) == 1
-    return await tx.write(_SWAP, ring.version, ring.document, if_version) == 1
+        return await tx.count(_FIRST, ring.version, ring.document) == 1
+    return await tx.count(_SWAP, ring.version, ring.document, if_version) == 1

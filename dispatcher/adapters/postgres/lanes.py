@@ -4,8 +4,9 @@ Whoever changes deliveries holds their lanes first, so that caps, turns and brea
 all replicas together. What changes is noted here and written down once, at the end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from dispatcher.adapters.postgres.flights import Asked
 from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.lanes import Lane
 from dispatcher.stored.lanes import LaneCounts, lane_of
@@ -30,25 +31,34 @@ WHERE lane.client_id = added.client_id
 """
 
 
-async def hold_lanes(tx: Transaction, client_ids: Iterable[str]) -> dict[str, Lane]:
-    """Hold these lanes until the end; return those that are not simply well."""
-    held: dict[str, str | None] = dict(await tx.rows(_HOLD, list(client_ids)))
+def ask_to_hold(tx: Transaction, client_ids: Iterable[str]) -> Asked:
+    """Hold these lanes until the end, before whatever is sent next."""
+    return tx.ask(_HOLD, list(client_ids))
+
+
+async def unwell(holding: Asked) -> dict[str, Lane]:
+    """Return those of the lanes that are held which are not simply well."""
+    held: dict[str, str | None] = dict(await holding.rows())
     return {name: lane_of(breaker) for name, breaker in held.items() if breaker is not None}
 
 
-async def make_lanes(tx: Transaction, client_ids: Iterable[str]) -> None:
-    """Hold these lanes until the end, and make those that are not there."""
-    wanted = list(client_ids)
-    if len(await tx.rows(_HOLD, wanted)) < len(wanted):
-        await tx.write(_MAKE, wanted)
-        await tx.rows(_HOLD, wanted)
+async def hold_lanes(tx: Transaction, client_ids: Iterable[str]) -> dict[str, Lane]:
+    """Hold these lanes until the end; return those that are not simply well."""
+    return await unwell(ask_to_hold(tx, client_ids))
+
+
+async def make_missing(tx: Transaction, client_ids: Collection[str], holding: Asked) -> None:
+    """Make those of these lanes that are not there to be held, and hold them too."""
+    if len(await holding.rows()) < len(client_ids):
+        tx.write(_MAKE, list(client_ids))
+        tx.write(_HOLD, list(client_ids))
 
 
 class LaneChanges(LaneCounts):
     """What one command does to the lanes, which it holds."""
 
-    async def write(self, tx: Transaction, *, served: int = 0) -> None:
+    def write(self, tx: Transaction, *, served: int = 0) -> None:
         """Write the changes down; *served* is the number of the claim that took from these."""
         if rows := self.rows():
-            await tx.write(_WRITE, *map(list, zip(*rows, strict=True)), served)
+            tx.write(_WRITE, *map(list, zip(*rows, strict=True)), served)
             tx.change_dues()

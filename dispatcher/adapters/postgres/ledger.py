@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 from dispatcher.adapters.postgres.doors import Door
-from dispatcher.adapters.postgres.transactions import BROWSING, Command, Rows, Transaction
+from dispatcher.adapters.postgres.flights import Rows
+from dispatcher.adapters.postgres.transactions import BROWSING, Command, Transaction
 from dispatcher.domain.deliveries import DeliveryId, DeliveryState
 from dispatcher.domain.events import ClientId, EventId, EventState
 from dispatcher.domain.ledger import (

@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dispatcher.adapters.postgres.lanes import LaneChanges, make_lanes
-from dispatcher.adapters.postgres.transactions import Rows, Transaction, columns
+from dispatcher.adapters.postgres.flights import Rows
+from dispatcher.adapters.postgres.lanes import LaneChanges, ask_to_hold, make_missing
+from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.deliveries import DeliveryState, Reason
 from dispatcher.ports import Matched, Matcher
 from dispatcher.stored.rows import EVENT_COLUMNS
@@ -90,14 +91,16 @@ async def _matched(tx: Transaction, due: Rows, matcher: Matcher) -> list[Matched
     if told:
         owed = await _owe(tx, {row[0]: one for row, one in told})
         outcomes = [row_of_outcome(row, one.matching, owed[row[0]]) for row, one in told]
-        await tx.write(_MATCHED, *columns(outcomes))
-        await tx.write(_LATE_MATCHED, [row[0] for row, _ in told])
+        tx.write(_MATCHED, *columns(outcomes))
+        tx.write(_LATE_MATCHED, [row[0] for row, _ in told])
         tx.stir()
     return [one for _, one in told]
 
 
 async def _scopes(tx: Transaction, numbers: Sequence[int]) -> dict[int, Scope]:
-    return gathered(await tx.rows(_SESSIONS, numbers), await tx.rows(_JOINED, numbers))
+    sessions = tx.ask(_SESSIONS, numbers)
+    joined = await tx.rows(_JOINED, numbers)
+    return gathered(await sessions.rows(), joined)
 
 
 async def _owe(tx: Transaction, matched: Mapping[int, Matched]) -> dict[int, int]:
@@ -109,15 +112,16 @@ async def _owe(tx: Transaction, matched: Mapping[int, Matched]) -> dict[int, int
     if not rows:
         return owed
     owing = {new.client_id for one in matched.values() for new in one.matching.deliveries}
-    await make_lanes(tx, owing)
-    lanes = LaneChanges()
+    holding = ask_to_hold(tx, owing)
     stored = await tx.rows(_OWE, *columns(rows), tx.now)
+    await make_missing(tx, owing, holding)
+    lanes = LaneChanges()
     for _, event, client_id, state in stored:
         owed[event] += 1
         lanes.came(client_id, DeliveryState(state))
     if any(one.event.user_wide for one in matched.values()):
         await _supersede(tx, [row[0] for row in stored], lanes)
-    await lanes.write(tx)
+    lanes.write(tx)
     return owed
 
 
@@ -130,6 +134,6 @@ async def _supersede(tx: Transaction, stored: Sequence[int], lanes: LaneChanges)
     older: Any = await tx.rows(_SUPERSEDED, stored)
     if not older:
         return
-    await tx.write(_CANCEL, [number for number, _ in older], Reason.SUPERSEDED, tx.now)
+    tx.write(_CANCEL, [number for number, _ in older], Reason.SUPERSEDED, tx.now)
     for _, client_id in older:
         lanes.moved(client_id, DeliveryState.PENDING, DeliveryState.CANCELLED)

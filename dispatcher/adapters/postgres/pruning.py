@@ -6,7 +6,7 @@ Any replica may prune, and one at a time does. What somebody else holds is left 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from dispatcher.adapters.postgres.lanes import LaneChanges, hold_lanes
+from dispatcher.adapters.postgres.lanes import LaneChanges, ask_to_hold
 from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.ports import PRUNED_AT_ONCE, Retention
@@ -103,7 +103,7 @@ async def _bite(tx: Transaction, old: str, deletes: Sequence[str], before: int) 
     rows = await tx.rows(old, before)
     if rows:
         for delete in deletes:
-            await tx.write(delete, *columns(rows))
+            tx.write(delete, *columns(rows))
     return len(rows)
 
 
@@ -122,7 +122,7 @@ async def _prune_deliveries(
         return 0
     held = {row[0] for row in await tx.rows(_HOLD_EVENTS, [event for _, _, event, _ in old])}
     old = [row for row in old if row[2] in held]
-    await hold_lanes(tx, {client_id for _, client_id, _, _ in old})
+    ask_to_hold(tx, {client_id for _, client_id, _, _ in old})
     return await _delete_deliveries(tx, [(number, state) for number, _, _, state in old])
 
 
@@ -130,10 +130,10 @@ async def _delete_deliveries(tx: Transaction, old: Sequence[tuple[int, str]]) ->
     """Delete those of *old* that are still in the state that they were seen in."""
     numbers, states = [number for number, _ in old], [state for _, state in old]
     gone = await tx.rows(_DELETE_DELIVERIES, numbers, states)
-    await tx.write(_DELETE_ATTEMPTS, [number for number, _, _, _ in gone])
-    await tx.write(_OWE_LESS, [event for _, _, event, _ in gone])
+    tx.write(_DELETE_ATTEMPTS, [number for number, _, _, _ in gone])
+    tx.write(_OWE_LESS, [event for _, _, event, _ in gone])
     lanes = LaneChanges()
     for _, client_id, _, state in gone:
         lanes.went(client_id, DeliveryState(state))
-    await lanes.write(tx)
+    lanes.write(tx)
     return len(gone)

@@ -140,7 +140,7 @@ class PostgresRegistry(Door):
     async def revoke(self, token_hash: str) -> None:
         """Forget an access token; an unknown one is no error."""
         sql = "DELETE FROM access_token WHERE hash = $1"
-        await self._engine.run(lambda tx: tx.write(sql, token_hash))
+        await self._engine.run(lambda tx: tx.count(sql, token_hash))
 
     async def _run(self, command: Callable[[Transaction], Awaitable[None]]) -> None:
         await self._engine.run(command)
@@ -153,7 +153,7 @@ async def _create_application(tx: Transaction, application: Application, seal: S
     await tx.change_registry()
     if await tx.value(_VERSION_OF_APPLICATION, application.client_id) is not None:
         raise Conflict(f"The client_id {application.client_id} is taken.")
-    await _write_application(tx, _CREATE, application, 1, seal)
+    _write_application(tx, _CREATE, application, 1, seal)
 
 
 async def _replace_application(tx: Transaction, application: Application, seal: Seal) -> None:
@@ -162,19 +162,19 @@ async def _replace_application(tx: Transaction, application: Application, seal: 
     if version is None:
         raise NotFound(f"There is no application {application.client_id}.")
     before = tx.books.applications[application.client_id]
-    await _write_application(tx, _REPLACE, application, version + 1, seal)
+    _write_application(tx, _REPLACE, application, version + 1, seal)
     await _repoint(tx, before.urls, application)
     tx.stir()
 
 
-async def _write_application(
+def _write_application(
     tx: Transaction, sql: str, application: Application, version: int, seal: Seal
 ) -> None:
     client_id, key = application.client_id, application.client_key_pem
     document, record = packed(application.document), record_of_application(application)
     sealed = key and seal_text(seal, key, table=APPLICATION, row=client_id, version=version)
     cap = application.delivery.max_in_flight
-    await tx.write(sql, client_id, version, document, record, cap, sealed)
+    tx.write(sql, client_id, version, document, record, cap, sealed)
     # Read back, so that what is published can not be changed from outside.
     tx.books = tx.books.with_application(application_of(client_id, document, record, key))
 
@@ -185,19 +185,19 @@ async def _repoint(tx: Transaction, before: Sequence[str], application: Applicat
     removed = [uri for uri in before if uri not in application.urls]
     if added and removed:
         await hold_lanes(tx, [application.client_id])
-        await tx.write(_REPOINT, added[0], application.client_id, removed)
+        tx.write(_REPOINT, added[0], application.client_id, removed)
 
 
 async def _delete_application(tx: Transaction, client_id: ClientId) -> None:
     await tx.change_registry()
-    await tx.write("DELETE FROM application WHERE client_id = $1", client_id)
+    tx.write("DELETE FROM application WHERE client_id = $1", client_id)
     await forget(tx, client_id)
     tx.books = tx.books.without_application(client_id)
 
 
 async def _delete_source(tx: Transaction, name: SourceName) -> None:
     await tx.change_registry()
-    await tx.write("DELETE FROM source WHERE name = $1", name)
+    tx.write("DELETE FROM source WHERE name = $1", name)
     tx.books = tx.books.without_source(name)
 
 
@@ -206,7 +206,7 @@ async def _put_source(tx: Transaction, source: Source, seal: Seal) -> None:
     name, version = source.name, (await tx.value(_VERSION_OF_SOURCE, source.name) or 0) + 1
     record, secrets = record_of_source(source), secrets_of_source(source)
     sealed = seal_text(seal, secrets, table=SOURCE, row=name, version=version)
-    await tx.write(_PUT_SOURCE, name, record, sealed, version)
+    tx.write(_PUT_SOURCE, name, record, sealed, version)
     tx.books = tx.books.with_source(source_of(name, record, secrets))
 
 
@@ -214,13 +214,13 @@ async def _put_client(tx: Transaction, client: ManagementClient) -> None:
     scopes = row_of_scopes(client.scopes)
     if await tx.value(_SCOPES, client.client_id) != scopes:
         # Else a client or scope that was taken away and comes back would let the old tokens in.
-        await tx.write(_FORGET_TOKENS, client.client_id)
-    await tx.write(_PUT_CLIENT, client.client_id, client.secret_hash, scopes)
+        tx.write(_FORGET_TOKENS, client.client_id)
+    tx.write(_PUT_CLIENT, client.client_id, client.secret_hash, scopes)
 
 
 async def _keep_clients(tx: Transaction, names: Collection[ClientId]) -> list[ClientId]:
     gone = [ClientId(name) for (name,) in await tx.rows(_OTHER_CLIENTS, [*names])]
-    await tx.write(_FORGET_CLIENTS, gone)
+    tx.write(_FORGET_CLIENTS, gone)
     return gone
 
 
@@ -233,9 +233,9 @@ async def _client(tx: Transaction, client_id: ClientId) -> ManagementClient | No
 
 
 async def _grant(tx: Transaction, token_hash: str, access: Access, now: int) -> None:
-    await tx.write(_FORGET_EXPIRED, now)
+    tx.write(_FORGET_EXPIRED, now)
     scopes, expires_at = row_of_scopes(access.scopes), micros(access.expires_at)
-    await tx.write(_GRANT, token_hash, access.client_id, scopes, expires_at)
+    tx.write(_GRANT, token_hash, access.client_id, scopes, expires_at)
 
 
 async def _access(tx: Transaction, token_hash: str, now: int) -> Access | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dispatcher.adapters.postgres.lanes import LaneChanges, hold_lanes
+from dispatcher.adapters.postgres.lanes import LaneChanges, ask_to_hold
 from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.deliveries import DeliveryId, DeliveryState, Retrial
 from dispatcher.stored.retrying import Over
@@ -32,23 +32,23 @@ async def retry(tx: Transaction, ids: Sequence[DeliveryId]) -> list[Retrial]:
     """Owe those of *ids* once more that may be; say what came of each."""
     await tx.hold_registry()
     numbers = [delivery_number(known_as) for known_as in ids]
-    await hold_lanes(tx, [client_id for (client_id,) in await tx.rows(_LANES, numbers)])
+    ask_to_hold(tx, [client_id for (client_id,) in await tx.rows(_LANES, numbers)])
     found = {row[0]: Over(*row) for row in await tx.rows(_FOUND, numbers)}
     retried = [one for one in found.values() if one.retrial is Retrial.RETRIED]
     if retried:
-        await _owe_again(tx, retried)
+        _owe_again(tx, retried)
     return [found[number].retrial if number in found else Retrial.UNKNOWN for number in numbers]
 
 
-async def _owe_again(tx: Transaction, retried: Sequence[Over]) -> None:
+def _owe_again(tx: Transaction, retried: Sequence[Over]) -> None:
     for one in retried:
         uri = one.uri_now(tx.books.applications)
         if uri != one.uri:
             # One after another: two that went to different URIs may both go to the same one now.
-            await tx.write(_REPOINT, one.number, uri)
-    await tx.write(_OWE_AGAIN, [one.number for one in retried], tx.now)
+            tx.write(_REPOINT, one.number, uri)
+    tx.write(_OWE_AGAIN, [one.number for one in retried], tx.now)
     lanes = LaneChanges()
     for one in retried:
         lanes.moved(one.client_id, DeliveryState(one.state), DeliveryState.PENDING)
-    await lanes.write(tx)
+    lanes.write(tx)
     tx.stir()

@@ -28,7 +28,7 @@ def scopes_of(intake: Intake) -> tuple[str, ...]:
     return (f"sub {intake.sub}",) if intake.user_wide else (f"sid {intake.sid}",)
 
 
-async def lock_scopes(tx: Transaction, intakes: Sequence[Intake]) -> None:
+def lock_scopes(tx: Transaction, intakes: Sequence[Intake]) -> None:
     """Let no join of these scopes overlap with us, and no event where we join."""
     alone: dict[int, bool] = {}
     for intake in intakes:
@@ -39,7 +39,7 @@ async def lock_scopes(tx: Transaction, intakes: Sequence[Intake]) -> None:
     # Always in one order: for all others first, then by their numbers.
     locks: Iterable[tuple[int, bool]] = () if many else sorted(alone.items())
     locks = [(_key("all"), many), *locks]
-    await tx.rows(_LOCK, [key for key, _ in locks], [by_itself for _, by_itself in locks])
+    tx.write(_LOCK, [key for key, _ in locks], [by_itself for _, by_itself in locks])
 
 
 def _key(name: str) -> int:

@@ -27,9 +27,9 @@ async def check_seal(tx: Transaction, seal: Seal) -> None:
     """Seal anew what needs it; raise InvalidSettings where the master key is another."""
     anew = canary(seal, await tx.value(_CANARY))
     if anew is not None:
-        await tx.write(_KEEP_CANARY, anew)
+        tx.write(_KEEP_CANARY, anew)
     for table, sql in _SEALED.items():
         for row, sealed, version in await tx.rows(sql):
             if seal.needs_reseal(sealed):
                 text = sealed_anew(seal, sealed, table=table, row=row, version=version)
-                await tx.write(_RESEAL[table], text, row)
+                tx.write(_RESEAL[table], text, row)

@@ -6,7 +6,7 @@ A whole batch takes a handful of statements, whatever its size.
 from collections.abc import Sequence
 
 from dispatcher.adapters.postgres.breakers import judge
-from dispatcher.adapters.postgres.lanes import LaneChanges, hold_lanes
+from dispatcher.adapters.postgres.lanes import LaneChanges, ask_to_hold, unwell
 from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.deliveries import FIRST_ATTEMPTS_KEPT, LAST_ATTEMPTS_KEPT, DeliveryState
 from dispatcher.ports import Settled
@@ -48,8 +48,9 @@ _Key = tuple[int | None, int]
 async def settle(tx: Transaction, batch: Sequence[Settled]) -> list[bool]:
     """Write *batch* down; say for each whether its lease was ours."""
     keys = [(delivery_number(one.delivery.id), one.delivery.lease) for one in batch]
-    lanes = await hold_lanes(tx, {one.delivery.client_id for one in batch})
+    holding = ask_to_hold(tx, {one.delivery.client_id for one in batch})
     held = await _held(tx, keys)
+    lanes = await unwell(holding)
     ours: list[tuple[Held, Settled]] = []
     answers: list[bool] = []
     for key, settled in zip(keys, batch, strict=True):
@@ -59,10 +60,10 @@ async def settle(tx: Transaction, batch: Sequence[Settled]) -> list[bool]:
         if found is not None:
             ours.append((found, settled))
     if ours:
-        await _record(tx, ours)
+        _record(tx, ours)
         told = [(held.client_id, one.delivery.lease, ended(one)) for held, one in ours]
-        await judge(tx, lanes, told)
-        await _move(tx, ours)
+        judge(tx, lanes, told)
+        _move(tx, ours)
         tx.stir()
     return answers
 
@@ -74,7 +75,7 @@ async def _held(tx: Transaction, keys: Sequence[_Key]) -> dict[_Key, Held]:
     return {(number, lease): Held(number, *row) for number, lease, *row in rows}
 
 
-async def _record(tx: Transaction, ours: Sequence[tuple[Held, Settled]]) -> None:
+def _record(tx: Transaction, ours: Sequence[tuple[Held, Settled]]) -> None:
     """Record the attempts; of each delivery the first few and the last ones are kept."""
     made = [
         (held, settled.attempt)
@@ -83,14 +84,14 @@ async def _record(tx: Transaction, ours: Sequence[tuple[Held, Settled]]) -> None
     ]
     if made:
         rows = [row_of_attempt(held, attempt) for held, attempt in made]
-        await tx.write(_RECORD, *columns(rows))
+        tx.write(_RECORD, *columns(rows))
     surplus = [(held.number, held.attempt_count + 1 - LAST_ATTEMPTS_KEPT) for held, _ in made]
     surplus = [(number, attempt) for number, attempt in surplus if attempt > FIRST_ATTEMPTS_KEPT]
     if surplus:
-        await tx.write(_THIN_OUT, *columns(surplus))
+        tx.write(_THIN_OUT, *columns(surplus))
 
 
-async def _move(tx: Transaction, ours: Sequence[tuple[Held, Settled]]) -> None:
+def _move(tx: Transaction, ours: Sequence[tuple[Held, Settled]]) -> None:
     """Move the deliveries on, and their lanes along."""
     lanes = LaneChanges()
     rows: list[list[object]] = []
@@ -103,5 +104,5 @@ async def _move(tx: Transaction, ours: Sequence[tuple[Held, Settled]]) -> None:
         settled_at = None if waits else tx.now
         key = held.number, settled.delivery.lease
         rows.append([*key, state, reason, due_at, settled_at, *counted(settled.attempt)])
-    await tx.write(_MOVE_ON, *columns(rows))
-    await lanes.write(tx)
+    tx.write(_MOVE_ON, *columns(rows))
+    lanes.write(tx)

@@ -73,7 +73,7 @@ class Signals:
             await asyncio.sleep(AT_MOST_EVERY.total_seconds())
             self._engine.news.clear()
             with contextlib.suppress(Exception):
-                await self._engine.run(lambda tx: tx.write(_TELL, _CHANNEL, self._name))
+                await self._engine.run(lambda tx: tx.rows(_TELL, _CHANNEL, self._name))
 
     async def _keep_looking(self) -> None:
         """Look into the store when told to, and once in a while: every look brings the registry.

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from dispatcher.adapters.postgres.connections import PATIENCE, Connection
+from dispatcher.adapters.postgres.flights import Asked, Flights, Rows
 from dispatcher.domain.errors import InvalidSettings, StoreUnavailable
 from dispatcher.stored.books import Books
 
@@ -29,7 +30,7 @@ SET LOCAL lock_timeout = {_LOCKS_WAIT // _MILLISECOND};
 SET LOCAL idle_in_transaction_session_timeout = {PATIENCE // _MILLISECOND};
 SELECT {{time}}, version FROM registry
 """  # noqa: S608 - constants, and the terms of the transaction
-_COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
+_COMMIT = ("SET LOCAL statement_timeout = 0", "COMMIT")
 # Row locks know no queue: who shares one is let in past whoever waits to have it alone, and where
 # matches overlap without a pause nobody would ever change the registry. Advisory locks do queue.
 _IN_TURN = "SELECT pg_advisory_xact_lock_shared(hashtext('dispatcher registry'))"
@@ -41,7 +42,8 @@ SELECT client_id, document, record, sealed_key, version FROM application ORDER B
 """
 _SOURCES = "SELECT name, record, sealed, version FROM source ORDER BY name"
 
-Rows = Sequence[tuple[Any, ...]]
+_COUNT = "WITH written AS ({} RETURNING 1) SELECT count(*) FROM written"
+
 Opened = Callable[[Rows, Rows], Books]
 """Opens the books from the rows of applications and of sources."""
 
@@ -71,7 +73,7 @@ class Transaction:
     """What a command is given: the connection, the time, and what is known of the registry."""
 
     def __init__(self, connection: Connection, opened: Opened, shelf: Shelf, now: int) -> None:
-        self._connection = connection
+        self._flights = Flights(connection)
         self._opened = opened
         self.shelf = shelf
         self.now = now
@@ -87,29 +89,31 @@ class Transaction:
     def books(self, books: Books) -> None:
         self.shelf = replace(self.shelf, books=books)
 
+    def ask(self, sql: str, *bindings: Any) -> Asked:
+        """Let *sql* be run, in its turn; its answer may be waited for together with others."""
+        return self._flights.ask(sql, bindings)
+
     async def rows(self, sql: str, *bindings: Any) -> Rows:
         """Return all rows that *sql* selects."""
-        cursor = await self._connection.execute(sql.encode(), bindings)
-        return await cursor.fetchall()
+        return await self.ask(sql, *bindings).rows()
 
     async def value(self, sql: str, *bindings: Any) -> Any:
         """Return the one value that *sql* selects; None where it selects nothing."""
-        cursor = await self._connection.execute(sql.encode(), bindings)
-        row = await cursor.fetchone()
-        return None if row is None else row[0]
+        return await self.ask(sql, *bindings).value()
 
-    async def write(self, sql: str, *bindings: Any) -> int:
+    def write(self, sql: str, *bindings: Any) -> None:
+        """Let a statement be run that returns nothing; where it fails, the next answer says so."""
+        self.ask(sql, *bindings)
+
+    async def count(self, sql: str, *bindings: Any) -> int:
         """Run one statement that returns nothing; say how many rows it wrote."""
-        cursor = await self._connection.execute(sql.encode(), bindings)
-        return cursor.rowcount
+        return int(await self.value(_COUNT.format(sql), *bindings))
 
     async def commit(self) -> None:
         """Commit; when this returns, it is on disk."""
-        await self._connection.execute(_COMMIT.encode())
-
-    async def roll_back(self) -> None:
-        """Undo all of it."""
-        await self._connection.execute(b"ROLLBACK")
+        for sql in _COMMIT:
+            self.write(sql)
+        await self._flights.land()
 
     def stir(self) -> None:
         """Say that there may be something to match or to claim, once this is on disk."""
@@ -121,12 +125,12 @@ class Transaction:
 
     async def hold_registry(self) -> None:
         """Let nobody change the registry before this is over, and know it as it is."""
-        await self.rows(_IN_TURN)
+        self.write(_IN_TURN)
         await self.read_registry(await self.value(_VERSION))
 
     async def change_registry(self) -> None:
         """Hold the registry for a change, known as it is: what follows makes its next version."""
-        await self.rows(_ALONE_IN_TURN)
+        self.write(_ALONE_IN_TURN)
         version = await self.value(_NEXT_VERSION)
         await self.read_registry(version - 1)
         self.shelf = replace(self.shelf, version=version)
@@ -134,7 +138,8 @@ class Transaction:
     async def read_registry(self, version: int) -> None:
         """Read the registry where what is known of it is not of that *version*."""
         if self.shelf.version != version:
-            applications, sources = await self.rows(_APPLICATIONS), await self.rows(_SOURCES)
+            asked = self.ask(_APPLICATIONS), self.ask(_SOURCES)
+            applications, sources = [await one.rows() for one in asked]
             try:
                 self.shelf = Shelf(version, self._opened(applications, sources))
             except InvalidSettings as error:

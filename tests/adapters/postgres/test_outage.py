@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.adapters.postgres import PostgresStore, migrate
 from dispatcher.adapters.postgres.connections import KEPT, PATIENCE
-from dispatcher.adapters.postgres.transactions import Rows
+from dispatcher.adapters.postgres.flights import Rows
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.stored.books import Books
 from tests.adapters.postgres.conftest import Open

@@ -4,15 +4,16 @@ The statements are those that were truly run: a step is taken in the store, and 
 explained as it was given.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection
 
 from dispatcher.adapters.postgres import PostgresStore
+from dispatcher.adapters.postgres.flights import Asked, Flights, Rows
 from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.lanes import PARKS_AFTER
 from dispatcher.ports import Retention
@@ -76,20 +77,19 @@ def database(postgres: Server, filled: str) -> Iterator[str]:
 def plans(monkeypatch: pytest.MonkeyPatch) -> "Plans":
     """Return the plans of what the store runs from now on."""
     plans = Plans()
-    execute = AsyncConnection.execute
+    ask = Flights.ask
 
-    async def explained(self: Any, query: bytes, params: Any = None, **more: Any) -> Any:
-        if params and b"pg_" not in query and query.lstrip().split()[0] in _EXPLAINED:
-            cursor: Any = await execute(self, b"EXPLAIN (FORMAT JSON) " + query, params)
-            row = await cursor.fetchone()
-            plans.note(query.decode(), row[0][0]["Plan"])
-        return await execute(self, query, params, **more)
+    def explained(self: Flights, sql: str, bindings: Sequence[Any]) -> Asked:
+        if bindings and "pg_" not in sql and sql.split(maxsplit=1)[0] in _EXPLAINED:
+            plan = ask(self, f"EXPLAIN (FORMAT JSON) {sql}", bindings)
+            monkeypatch.setattr(plan, "land", partial(plans.note, sql))
+        return ask(self, sql, bindings)
 
-    monkeypatch.setattr(AsyncConnection, "execute", explained)
+    monkeypatch.setattr(Flights, "ask", explained)
     return plans
 
 
-_EXPLAINED = (b"SELECT", b"WITH", b"UPDATE", b"DELETE", b"INSERT")
+_EXPLAINED = {"SELECT", "WITH", "UPDATE", "DELETE", "INSERT"}
 
 
 class Plans:
@@ -99,10 +99,10 @@ class Plans:
         self.seen = 0
         self.scans: list[tuple[str, str]] = []
 
-    def note(self, query: str, plan: dict[str, Any]) -> None:
+    def note(self, query: str, told: Rows) -> None:
         """Take in one statement's plan."""
         self.seen += 1
-        self._walk(" ".join(query.split())[:60], plan)
+        self._walk(" ".join(query.split())[:60], told[0][0][0]["Plan"])
 
     def _walk(self, query: str, plan: dict[str, Any]) -> None:
         if plan["Node Type"] == "Seq Scan" and plan["Relation Name"] in LARGE:

@@ -6,6 +6,7 @@ The whole contract of a store is tried through a real PgBouncer besides.
 import asyncio
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -106,7 +107,8 @@ async def test_replicas_take_turns_with_few_connections(
     async with anyio.create_task_group() as workers:
         for store in replicas * KEPT:
             workers.start_soon(work, store)
-    (used,) = [one for one in pooler.shown("POOLS") if f"/{one['database']}" in database]
+    name = urlsplit(database).path[1:]
+    (used,) = [one for one in pooler.shown("POOLS") if one["database"] == name]
 
     assert settled == [True] * 90
     assert used["pool_mode"] == "transaction"

@@ -54,8 +54,8 @@ async def test_without_the_locks_they_do(
 ) -> None:
     """With the locks of the scopes removed the same race is lost: it is not blind."""
 
-    async def overlap(tx: Transaction, _: object) -> None:
-        await tx.rows("SELECT pg_sleep(0.002)")
+    def overlap(tx: Transaction, _: object) -> None:
+        tx.write("SELECT pg_sleep(0.002)")
 
     monkeypatch.setattr(intake, "lock_scopes", overlap)
 

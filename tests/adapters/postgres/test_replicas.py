@@ -379,7 +379,7 @@ async def test_a_batch_takes_few_locks(store: PostgresStore, scopes: int, locks:
     events = [an_event(sid=f"s{number}") for number in range(scopes)]
 
     async def count(tx: Transaction) -> object:
-        await lock_scopes(tx, events)
+        lock_scopes(tx, events)
         return await tx.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
 
     assert await store._engine.run(count) == locks
