@@ -1,9 +1,9 @@
 """Flights: statements that go to the server together, and whose answers come back together.
 
 What waits for no other's answer costs no round trip of its own, so that locks are held the shorter.
-The end of a flight goes out with its statements, in one piece: were it to follow when an answer is
-asked for, the server would take whoever stalls in between to be at work, and never end the
-transaction that holds everybody else up.
+Nothing is sent before an answer is needed, and then the end of the flight right behind it: a server
+that has got a part of a flight takes whoever stalls in between to be at work, and only from
+PostgreSQL 17 on can end the transaction that holds everybody else up.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,9 @@ class Asked:
         """Return the rows, for which everything sets off that is not on its way yet."""
         if self._rows is None:
             await self._flights.land()
-        return self._rows or ()
+        if self._rows is None:
+            raise errors.InterfaceError("this was asked for in a flight that failed")
+        return self._rows
 
     async def value(self) -> Any:
         """Return the one value that was asked for; None where there is nothing."""
@@ -99,8 +101,13 @@ def _flight(server: PGconn, statements: Sequence[_Statement]) -> PQGen[list[PGre
     server.pipeline_sync()
     yield from generators.send(server)
     answers: list[PGresult] = []
-    for _ in statements:
-        answers += yield from generators.fetch_many(server)
-    yield from generators.fetch_many(server)  # the end of the flight
-    server.exit_pipeline_mode()
+    try:
+        for _ in statements:
+            answers += yield from generators.fetch_many(server)
+        yield from generators.fetch_many(server)  # the end of the flight
+        server.exit_pipeline_mode()
+    except errors.DatabaseError:
+        # Where the server has ended the connection, it has said why before.
+        if not any(answer.status == ExecStatus.FATAL_ERROR for answer in answers):
+            raise
     return answers

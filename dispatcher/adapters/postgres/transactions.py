@@ -22,12 +22,16 @@ DATABASE_TIME = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _LOCKS_WAIT = timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 # Settings of one transaction alone: behind a pooler the next one is somebody else's. And where the
-# commit waits for a standby, a timeout of the server's would have it say that it is done.
+# commit waits for a standby, a timeout of the server's would have it say that it is done. That of
+# the whole transaction ends as the commit begins; it alone ends what goes on, statement after
+# statement, for somebody who has given up.
 _BEGIN = f"""
 BEGIN ISOLATION LEVEL {{isolation}};
 SET LOCAL statement_timeout = {{patience}};
 SET LOCAL lock_timeout = {_LOCKS_WAIT // _MILLISECOND};
 SET LOCAL idle_in_transaction_session_timeout = {PATIENCE // _MILLISECOND};
+SELECT set_config('transaction_timeout', '{{patience}}', true)
+    WHERE current_setting('server_version_num')::integer >= 170000;
 SELECT {{time}}, version FROM registry
 """  # noqa: S608 - constants, and the terms of the transaction
 _COMMIT = ("SET LOCAL statement_timeout = 0", "COMMIT")

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import anyio
+import psycopg
 import pytest
 
 from dispatcher.adapters.postgres import PostgresStore
-from dispatcher.adapters.postgres.connections import KEPT, PATIENCE
+from dispatcher.adapters.postgres.connections import PATIENCE
 from dispatcher.adapters.postgres.transactions import MOVING, Transaction
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import ClientId
+from dispatcher.domain.lanes import LaneState
 from tests.contract.steps import owe
 
 LARGE = "x" * 1_000_000
@@ -42,7 +44,7 @@ async def test_a_statement_sees_what_was_written_before_it(store: PostgresStore)
 async def test_a_write_that_fails_is_told_and_nothing_stays(store: PostgresStore) -> None:
     """Though nobody waits for a write, it is either on disk in the end or whoever asked is told.
 
-    That holds for each connection that is kept, which are as good as new afterwards.
+    The connection is kept, as good as new.
     """
 
     async def fail(tx: Transaction) -> None:
@@ -51,13 +53,13 @@ async def test_a_write_that_fails_is_told_and_nothing_stays(store: PostgresStore
         tx.write("UPDATE meta SET probe = 8")
 
     async def probe(tx: Transaction) -> object:
-        return await tx.value("SELECT probe FROM meta")
+        return await tx.rows("SELECT probe, pg_backend_pid() FROM meta")
 
-    for _ in range(2 * KEPT):
-        with pytest.raises(StoreUnavailable, match="division by zero"):
-            await store._engine.run(fail)
+    before = await store._engine.run(probe)
+    with pytest.raises(StoreUnavailable, match="division by zero"):
+        await store._engine.run(fail)
 
-    assert await store._engine.run(probe) == 0
+    assert await store._engine.run(probe) == before
 
 
 async def test_what_is_given_up_is_not_written(store: PostgresStore) -> None:
@@ -116,6 +118,56 @@ async def test_who_stalls_in_a_transaction_holds_nobody_up_for_long(
                     pass
         finally:
             over.set()
+
+
+async def test_what_was_given_up_goes_on_for_nobody(
+    store: PostgresStore, other: PostgresStore
+) -> None:
+    """A flight that takes too long holds nobody up any more once whoever sent it has been told.
+
+    Each of its statements by itself would have been in time.
+    """
+    await owe(store, "shop")
+
+    async def linger(tx: Transaction) -> None:
+        tx.write("SELECT 1 FROM lane FOR UPDATE")
+        for _ in range(4):
+            tx.write("SELECT pg_sleep($1)", PATIENCE.total_seconds() * 0.9)
+
+    with pytest.raises(StoreUnavailable):
+        await store._engine.run(linger)
+    await other.pause(ClientId("shop"))
+
+    assert [lane.state for lane in await other.lanes(None, 1)] == [LaneState.PAUSED]
+
+
+async def test_the_server_says_why_it_ended_a_connection(
+    store: PostgresStore, database: str
+) -> None:
+    """Of a connection that the server ends, an operator hears the server's reason."""
+
+    async def be_ended(tx: Transaction) -> None:
+        pid = await tx.value("SELECT pg_backend_pid()")
+        with psycopg.connect(database, autocommit=True) as operator:
+            operator.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        await tx.rows("SELECT 1")
+
+    with pytest.raises(StoreUnavailable, match="terminating connection due to administrator"):
+        await store._engine.run(be_ended)
+
+
+async def test_what_failed_is_not_taken_for_nothing(store: PostgresStore) -> None:
+    """An answer that never came is an error whenever it is looked at, and no absence of rows."""
+
+    async def go_on(tx: Transaction) -> None:
+        asked = tx.ask("SELECT 1 / $1::integer", 0)
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await asked.rows()
+        with pytest.raises(psycopg.InterfaceError):
+            await asked.rows()
+
+    with pytest.raises(StoreUnavailable):
+        await store._engine.run(go_on)
 
 
 async def _paused(store: PostgresStore, client_id: str) -> bool:
