@@ -22,7 +22,6 @@ from dispatcher.domain.events import (
     ClientId,
     EventId,
     Intake,
-    LogoutEvent,
     Receipt,
     Sid,
     SourceName,
@@ -37,20 +36,9 @@ from dispatcher.domain.ledger import (
     EventRecord,
     LaneRecord,
 )
-from dispatcher.domain.matching import Applications, Matching
-from dispatcher.domain.sessions import Known, Session
+from dispatcher.domain.matching import Applications, Matched, Matcher
+from dispatcher.domain.sessions import Session
 from dispatcher.domain.sources import Access, ManagementClient, PassedOver, Proof, Source
-
-Matcher = Callable[[LogoutEvent, Known, Applications], Matching | None]
-"""Tells what an event owes; None where a fault of ours keeps it from telling."""
-
-
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """One event that has been matched, and what it owes."""
-
-    event: LogoutEvent
-    matching: Matching
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +151,29 @@ class Registry(Protocol):
         """Add *application*; raise Conflict where its client_id is taken."""
 
     async def replace_application(self, application: Application) -> None:
-        """Replace the record of the same client_id; raise NotFound where there is none.
+        """Replace the record of the same client_id, whatever it was; else as a change of it."""
 
-        Pending deliveries to a URI that the write takes away go to the one that it adds.
+    async def change_application(
+        self, client_id: ClientId, change: Callable[[Application], Application]
+    ) -> Application:
+        """Replace a record by what *change* makes of it, and return that; or raise NotFound.
+
+        *change* is given the record as it is now, which nobody else changes meanwhile. It is a pure
+        function, may be called more than once and on any thread; what it raises is raised. Pending
+        deliveries to a URI that is taken away go to the one that is added.
         """
 
     async def delete_application(self, client_id: ClientId) -> None:
         """Remove an application; what it is owed is cancelled when it comes to be sent."""
 
+    async def create_source(self, source: Source) -> None:
+        """Add *source*, its secrets sealed; raise Conflict where its name is taken."""
+
     async def put_source(self, source: Source) -> None:
         """Create or replace *source*; its secrets are sealed."""
+
+    async def change_source(self, name: SourceName, change: Callable[[Source], Source]) -> Source:
+        """Replace a source by what *change* makes of it, as an application; raise NotFound."""
 
     async def delete_source(self, name: SourceName) -> None:
         """Forget a source: nothing that it sends is accepted any more. Unknown is no error."""

@@ -5,7 +5,7 @@ says ``subscribers``; else those that the session registry knows. The initiating
 like the others (RP-Initiated Logout 1.0 section 2).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dispatcher.domain.applications import Application
@@ -23,6 +23,18 @@ class Matching:
     deliveries: tuple[NewDelivery, ...] = ()
     unknown_clients: tuple[ClientId, ...] = ()
     reason: UnmatchedReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """One event that has been matched, and what it owes."""
+
+    event: LogoutEvent
+    matching: Matching
+
+
+Matcher = Callable[[LogoutEvent, Known, Applications], Matching | None]
+"""Tells what an event owes; None where a fault of ours keeps it from telling."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from typing import Any
 
 from dispatcher.domain.deliveries import NewDelivery
 from dispatcher.domain.events import NO_METADATA, EventState
-from dispatcher.domain.matching import Applications, Matching
+from dispatcher.domain.matching import Applications, Matched, Matcher, Matching
 from dispatcher.domain.sessions import Joined, Known
-from dispatcher.ports import Matched, Matcher
 from dispatcher.stored.rows import event_of
 from dispatcher.stored.values import moment, packed, unpacked
 

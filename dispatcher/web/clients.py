@@ -6,9 +6,8 @@ Of a ``client_secret`` only the hash is kept. It is shown once, when it is made.
 import dataclasses
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,7 +18,7 @@ from dispatcher.domain.applications import (
     application_from,
     patched,
 )
-from dispatcher.domain.errors import Conflict, Fault, InvalidApplication
+from dispatcher.domain.errors import Conflict, Fault, InvalidApplication, NotFound
 from dispatcher.domain.events import IDENTIFIER_RULE, ClientId, is_identifier
 from dispatcher.web.answers import json_answer
 from dispatcher.web.bodies import read_document
@@ -42,8 +41,6 @@ class Clients:
         self._check = doors.check_application
         self._rules = dataclasses.replace(doors.rules, managed_by=ManagedBy.API)
         self._pages = ClientPages(doors.registry)
-        # What is read here is written back whole: two writers at once would undo each other.
-        self._writing = anyio.Lock()
 
     async def page(self, request: Request) -> Response:
         """List applications."""
@@ -62,7 +59,8 @@ class Clients:
         application = self._read(document)
         secret = _secret_in(given) or _random(_SECRET_LENGTH)
 
-        application = await self._with_secret(application, secret)
+        secret_hash = await self._verifier.secret_hash(secret)
+        application = dataclasses.replace(application, secret_hash=secret_hash)
         await self._registry.create_application(application)
 
         return json_answer(shown(application) | {"client_secret": secret}, status=201)
@@ -73,25 +71,24 @@ class Clients:
         patch = _kept(given)
         _refuse_file_only(patch)
         secret = _secret_in(given)
+        _writable(self._existing(request))
+        secret_hash = None if secret is None else await self._verifier.secret_hash(secret)
 
-        async with self._writing:
-            existing = self._writable(request)
-            application = self._patched(existing, patch)
-            if secret is not None:
-                application = await self._with_secret(application, secret)
-            elif "client_secret" not in given:
-                application = dataclasses.replace(application, secret_hash=existing.secret_hash)
-            await self._registry.replace_application(application)
+        def merge(existing: Application) -> Application:
+            kept = secret_hash if "client_secret" in given else existing.secret_hash
+            return dataclasses.replace(self._patched(existing, patch), secret_hash=kept)
 
-        return json_answer(shown(application))
+        return json_answer(shown(await self._change(request, merge)))
 
     async def rotate_secret(self, request: Request) -> Response:
         """Make another client_secret; the one before is worth nothing from then on."""
         secret = _random(_SECRET_LENGTH)
+        _writable(self._existing(request))
+        secret_hash = await self._verifier.secret_hash(secret)
 
-        async with self._writing:
-            application = await self._with_secret(self._writable(request), secret)
-            await self._registry.replace_application(application)
+        application = await self._change(
+            request, lambda existing: dataclasses.replace(existing, secret_hash=secret_hash)
+        )
 
         return json_answer(shown(application) | {"client_secret": secret})
 
@@ -99,30 +96,29 @@ class Clients:
         """Delete an application; one that is not there is deleted already."""
         client_id = ClientId(request.path_params["client_id"])
 
-        async with self._writing:
-            if client_id in self._registry.applications:
-                self._writable(request)
-                await self._registry.delete_application(client_id)
+        if client_id in self._registry.applications:
+            _writable(self._existing(request))
+            await self._registry.delete_application(client_id)
 
         return Response(status_code=204)
 
-    async def _with_secret(self, application: Application, secret: str) -> Application:
-        secret_hash = await self._verifier.secret_hash(secret)
-        return dataclasses.replace(application, secret_hash=secret_hash)
+    async def _change(
+        self, request: Request, change: Callable[[Application], Application]
+    ) -> Application:
+        """Write what *change* makes of the application as it is: others may write meanwhile."""
+        client_id = ClientId(request.path_params["client_id"])
+        try:
+            return await self._registry.change_application(
+                client_id, lambda existing: change(_writable(existing))
+            )
+        except NotFound:
+            raise InexistentClient from None
 
     def _existing(self, request: Request) -> Application:
         client_id = ClientId(request.path_params["client_id"])
         application = self._registry.applications.get(client_id)
         if application is None:
             raise InexistentClient
-        return application
-
-    def _writable(self, request: Request) -> Application:
-        application = self._existing(request)
-        if application.managed_by is ManagedBy.FILE:
-            raise Conflict(
-                "This client belongs to the declarative file (managed_by: file): change it there."
-            )
         return application
 
     def _patched(self, existing: Application, patch: Mapping[str, object]) -> Application:
@@ -145,6 +141,15 @@ class Clients:
         if faults:
             raise InvalidApplication(faults)
         return application
+
+
+def _writable(application: Application) -> Application:
+    """Return *application*; raise Conflict where it is not the API's to write."""
+    if application.managed_by is ManagedBy.FILE:
+        raise Conflict(
+            "This client belongs to the declarative file (managed_by: file): change it there."
+        )
+    return application
 
 
 def _kept(document: dict[str, object]) -> dict[str, object]:

@@ -4,7 +4,6 @@ import base64
 import secrets
 from collections.abc import Mapping
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -42,8 +41,6 @@ class Sources:
         self._registry = doors.registry
         self._check = doors.check_source
         self._allow_http = doors.rules.allow_http
-        # What is read here is written back whole: two writers at once would undo each other.
-        self._writing = anyio.Lock()
 
     async def page(self, request: Request) -> Response:
         """List sources, by name."""
@@ -70,10 +67,7 @@ class Sources:
         made = _new_secret(given)
         source = self._read({**given, **made})
 
-        async with self._writing:
-            if source.name in self._registry.sources:
-                raise Conflict(f"There is a source {source.name} already.")
-            await self._registry.put_source(source)
+        await self._registry.create_source(source)
 
         return json_answer(_shown(source) | made, status=201)
 
@@ -86,23 +80,22 @@ class Sources:
         patch = await read_document(request)
         _refuse_file_only(patch)
 
-        async with self._writing:
-            existing = self._writable(request)
-            if patch.get("name", existing.name) != existing.name:
+        def merge(existing: Source) -> Source:
+            if patch.get("name", _writable(existing).name) != existing.name:
                 raise InvalidBody([Fault("name", "can not be changed")])
-            source = self._read(_patched(document_of(existing), patch))
-            await self._registry.put_source(source)
+            return self._read(_patched(document_of(existing), patch))
 
-        return json_answer(_shown(source))
+        # As it is when it is written: others may write meanwhile, here and in other replicas.
+        name = self._existing(request).name
+        return json_answer(_shown(await self._registry.change_source(name, merge)))
 
     async def delete(self, request: Request) -> Response:
         """Delete a source; one that is not there is deleted already."""
         name = SourceName(request.path_params["name"])
 
-        async with self._writing:
-            if name in self._registry.sources:
-                self._writable(request)
-                await self._registry.delete_source(name)
+        if name in self._registry.sources:
+            _writable(self._existing(request))
+            await self._registry.delete_source(name)
 
         return Response(status_code=204)
 
@@ -110,14 +103,6 @@ class Sources:
         source = self._registry.sources.get(SourceName(request.path_params["name"]))
         if source is None:
             raise NotFound("The source does not exist")
-        return source
-
-    def _writable(self, request: Request) -> Source:
-        source = self._existing(request)
-        if source.managed_by is ManagedBy.FILE:
-            raise Conflict(
-                "This source belongs to the declarative file (managed_by: file): change it there."
-            )
         return source
 
     def _read(self, document: Mapping[str, object]) -> Source:
@@ -128,6 +113,15 @@ class Sources:
         if faults := self._check(source):
             raise InvalidBody(faults)
         return source
+
+
+def _writable(source: Source) -> Source:
+    """Return *source*; raise Conflict where it is not the API's to write."""
+    if source.managed_by is ManagedBy.FILE:
+        raise Conflict(
+            "This source belongs to the declarative file (managed_by: file): change it there."
+        )
+    return source
 
 
 def _refuse_file_only(given: Mapping[str, object]) -> None:

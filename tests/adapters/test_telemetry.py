@@ -44,9 +44,9 @@ from dispatcher.domain.events import (
 )
 from dispatcher.domain.lanes import LaneState
 from dispatcher.domain.ledger import Depth
-from dispatcher.domain.matching import Matching
+from dispatcher.domain.matching import Matched, Matching
 from dispatcher.domain.sources import PassedOver
-from dispatcher.ports import Matched, Settled
+from dispatcher.ports import Settled
 from tests.kit.builders import a_join, an_event
 from tests.kit.clock import NOON, FakeClock
 

@@ -7,8 +7,7 @@ from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import Delivery
 from dispatcher.domain.events import Intake, Receipt
 from dispatcher.domain.ledger import DeliveryFilter, DeliveryRecord
-from dispatcher.domain.matching import match
-from dispatcher.ports import Matched
+from dispatcher.domain.matching import Matched, match
 from tests.contract.stores import Store
 from tests.kit.builders import an_application, an_event
 

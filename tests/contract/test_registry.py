@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import anyio
 import pytest
 
 from dispatcher.domain.applications import (
@@ -145,6 +146,45 @@ async def test_only_what_is_there_can_be_replaced(store: Store) -> None:
     assert not store.applications
 
 
+async def test_changes_at_one_moment_undo_nothing(store: Store, reopen: Reopen) -> None:
+    """Each change is given the application as the one before left it, and returns what it made."""
+    await store.create_application(an_application("shop", max_in_flight=1))
+
+    def once_more(application: Application) -> Application:
+        most = application.delivery.max_in_flight + 1
+        return replace(application, delivery=replace(application.delivery, max_in_flight=most))
+
+    returned: list[int] = []
+
+    async def change() -> None:
+        changed = await store.change_application(ClientId("shop"), once_more)
+        returned.append(changed.delivery.max_in_flight)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(change)
+    after = await reopen()
+
+    assert sorted(returned) == [*range(2, 12)]
+    assert after.applications[ClientId("shop")].delivery.max_in_flight == 11
+
+
+async def test_a_change_that_raises_changes_nothing(store: Store) -> None:
+    """What the change raises is raised, and the application stays as it was."""
+    await store.create_application(an_application("shop"))
+    before = store.applications
+
+    def refuse(application: Application) -> Application:
+        raise Conflict(application.client_id)
+
+    with pytest.raises(Conflict):
+        await store.change_application(ClientId("shop"), refuse)
+    with pytest.raises(NotFound):
+        await store.change_application(ClientId("mail"), refuse)
+
+    assert store.applications == before
+
+
 async def test_a_deleted_application_is_gone(store: Store, reopen: Reopen) -> None:
     """A deleted application is unknown; to delete it again is no error."""
     await store.create_application(an_application("shop"))
@@ -264,6 +304,34 @@ async def test_a_source_is_kept_with_its_secrets(store: Store, reopen: Reopen) -
 
     assert at_once == SOURCE
     assert dict(after.sources) == {SOURCE.name: renewed}
+
+
+async def test_a_name_of_a_source_is_taken_once(store: Store) -> None:
+    """A second source of the same name is a conflict."""
+    await store.create_source(SOURCE)
+
+    with pytest.raises(Conflict):
+        await store.create_source(replace(SOURCE, secrets=("whsec_c",)))
+
+    assert store.sources[SOURCE.name] == SOURCE
+
+
+async def test_changes_of_a_source_undo_nothing(store: Store, reopen: Reopen) -> None:
+    """Each change is given the source as the one before left it; one that is not there has none."""
+    await store.create_source(replace(SOURCE, secrets=()))
+
+    def one_more(source: Source) -> Source:
+        return replace(source, secrets=(*source.secrets, f"whsec_{len(source.secrets)}"))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(store.change_source, SOURCE.name, one_more)
+    with pytest.raises(NotFound):
+        await store.change_source(SourceName("nobody"), one_more)
+    after = await reopen()
+
+    assert after.sources[SOURCE.name].secrets == tuple(f"whsec_{number}" for number in range(5))
+    assert list(after.sources) == [SOURCE.name]
 
 
 async def test_a_source_is_kept_with_every_proof(store: Store, reopen: Reopen) -> None:

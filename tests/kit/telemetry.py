@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from dispatcher.domain.events import Intake, SourceName
 from dispatcher.domain.ledger import Depth
+from dispatcher.domain.matching import Matched
 from dispatcher.domain.sources import PassedOver
-from dispatcher.ports import Matched, Settled
+from dispatcher.ports import Settled
 
 
 @dataclass

@@ -43,7 +43,10 @@ EXPERIMENTS: Sequence[Experiment] = (
     Experiment(
         name="replicas",
         test="kill -9 of replicas on PostgreSQL, one of them stopped for two leases",
-        load="3 replicas, one killed every second, 50 times; 10,000 events for 5 applications",
+        load=(
+            "3 replicas with leases of 6 s, one killed every second, 50 times;"
+            " 10,000 events for 5 applications"
+        ),
         must_hold="0 missing, unasked, forged or stale; what came twice explained; fenced > 0",
         run=replicas.run,
     ),

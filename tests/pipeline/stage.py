@@ -20,15 +20,13 @@ from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState, Outcome, Retrial
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.ledger import DeliveryFilter, DeliveryRecord
-from dispatcher.domain.matching import match
+from dispatcher.domain.matching import Matched, Matcher, match
 from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.pipeline.waiting import Waiting
 from dispatcher.pipeline.workers import LEASE, Workers
 from dispatcher.ports import (
     Clock,
-    Matched,
-    Matcher,
     Queue,
     Retention,
     Sender,

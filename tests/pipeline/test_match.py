@@ -5,8 +5,8 @@ from typing import Any
 
 from dispatcher.domain.applications import Application
 from dispatcher.domain.events import ClientId, UnmatchedReason
+from dispatcher.domain.matching import Matched, Matcher
 from dispatcher.pipeline.match import EVENTS_AT_ONCE, Match
-from dispatcher.ports import Matched, Matcher
 from tests.kit.builders import an_application, an_event
 from tests.pipeline.stage import AQueue, Stage
 

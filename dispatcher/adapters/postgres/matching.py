@@ -12,7 +12,7 @@ from dispatcher.adapters.postgres.flights import Rows
 from dispatcher.adapters.postgres.lanes import LaneChanges, ask_to_hold, make_missing
 from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.deliveries import DeliveryState, Reason
-from dispatcher.ports import Matched, Matcher
+from dispatcher.domain.matching import Matched, Matcher
 from dispatcher.stored.rows import EVENT_COLUMNS
 from dispatcher.stored.scopes import Scope, gathered, matched_of, row_of_outcome, row_of_owed
 

@@ -96,17 +96,33 @@ class PostgresRegistry(Door):
 
     async def replace_application(self, application: Application) -> None:
         """Replace the record of the same client_id; raise NotFound where there is none."""
-        await self._engine.run(
-            lambda tx: _replace_application(tx, application, self._engine.seal), terms=MOVING
+        await self.change_application(application.client_id, lambda _: application)
+
+    async def change_application(
+        self, client_id: ClientId, change: Callable[[Application], Application]
+    ) -> Application:
+        """Replace a record by what *change* makes of it as it is now; raise NotFound likewise."""
+        return await self._engine.run(
+            lambda tx: _change_application(tx, client_id, change, self._engine.seal), terms=MOVING
         )
 
     async def delete_application(self, client_id: ClientId) -> None:
         """Remove an application; an unknown one is no error."""
         await self._run(lambda tx: _delete_application(tx, client_id))
 
+    async def create_source(self, source: Source) -> None:
+        """Add *source*, its secrets sealed; raise Conflict where its name is taken."""
+        await self._run(lambda tx: _create_source(tx, source, self._engine.seal))
+
     async def put_source(self, source: Source) -> None:
         """Create or replace *source*; its secrets are sealed."""
         await self._run(lambda tx: _put_source(tx, source, self._engine.seal))
+
+    async def change_source(self, name: SourceName, change: Callable[[Source], Source]) -> Source:
+        """Replace a source by what *change* makes of it as it is now; raise NotFound."""
+        return await self._engine.run(
+            lambda tx: _change_source(tx, name, change, self._engine.seal)
+        )
 
     async def delete_source(self, name: SourceName) -> None:
         """Forget a source; an unknown one is no error."""
@@ -156,15 +172,19 @@ async def _create_application(tx: Transaction, application: Application, seal: S
     _write_application(tx, _CREATE, application, 1, seal)
 
 
-async def _replace_application(tx: Transaction, application: Application, seal: Seal) -> None:
+async def _change_application(
+    tx: Transaction, client_id: ClientId, change: Callable[[Application], Application], seal: Seal
+) -> Application:
     await tx.change_registry()
-    version = await tx.value(_VERSION_OF_APPLICATION, application.client_id)
+    version = await tx.value(_VERSION_OF_APPLICATION, client_id)
     if version is None:
-        raise NotFound(f"There is no application {application.client_id}.")
-    before = tx.books.applications[application.client_id]
+        raise NotFound(f"There is no application {client_id}.")
+    before = tx.books.applications[client_id]
+    application = change(before)
     _write_application(tx, _REPLACE, application, version + 1, seal)
     await _repoint(tx, before.urls, application)
     tx.stir()
+    return application
 
 
 def _write_application(
@@ -201,8 +221,30 @@ async def _delete_source(tx: Transaction, name: SourceName) -> None:
     tx.books = tx.books.without_source(name)
 
 
+async def _create_source(tx: Transaction, source: Source, seal: Seal) -> None:
+    await tx.change_registry()
+    if source.name in tx.books.sources:
+        raise Conflict(f"There is a source {source.name} already.")
+    await _write_source(tx, source, seal)
+
+
 async def _put_source(tx: Transaction, source: Source, seal: Seal) -> None:
     await tx.change_registry()
+    await _write_source(tx, source, seal)
+
+
+async def _change_source(
+    tx: Transaction, name: SourceName, change: Callable[[Source], Source], seal: Seal
+) -> Source:
+    await tx.change_registry()
+    if name not in tx.books.sources:
+        raise NotFound(f"There is no source {name}.")
+    source = change(tx.books.sources[name])
+    await _write_source(tx, source, seal)
+    return source
+
+
+async def _write_source(tx: Transaction, source: Source, seal: Seal) -> None:
     name, version = source.name, (await tx.value(_VERSION_OF_SOURCE, source.name) or 0) + 1
     record, secrets = record_of_source(source), secrets_of_source(source)
     sealed = seal_text(seal, secrets, table=SOURCE, row=name, version=version)

@@ -7,7 +7,7 @@ from typing import Any
 from dispatcher.adapters.sqlite.lanes import LaneChanges
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.deliveries import DeliveryState, Reason
-from dispatcher.ports import Matched, Matcher
+from dispatcher.domain.matching import Matched, Matcher
 from dispatcher.stored.rows import EVENT_COLUMNS
 from dispatcher.stored.scopes import Scope, gathered, matched_of, row_of_outcome, row_of_owed
 from dispatcher.stored.values import packed

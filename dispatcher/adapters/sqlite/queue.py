@@ -16,7 +16,8 @@ from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial
 from dispatcher.domain.errors import DiskReserve
 from dispatcher.domain.events import ClientId, Intake, Receipt
-from dispatcher.ports import Matched, Matcher, Retention, Settled
+from dispatcher.domain.matching import Matched, Matcher
+from dispatcher.ports import Retention, Settled
 from dispatcher.stored.turns import Room
 from dispatcher.stored.values import ALWAYS, micros, micros_of
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -71,6 +72,24 @@ async def test_a_cap_is_that_of_all_replicas(store: PostgresStore, other: Postgr
             group.start_soon(take, replica)
 
     assert sum(map(len, claims)) == 5
+
+
+async def test_replicas_undo_no_change_of_each_other(
+    store: PostgresStore, other: PostgresStore
+) -> None:
+    """Whoever changes an application changes what the others have made of it, heard of or not."""
+    await store.create_application(an_application("shop", max_in_flight=1))
+
+    def once_more(application: Application) -> Application:
+        most = application.delivery.max_in_flight + 1
+        return replace(application, delivery=replace(application.delivery, max_in_flight=most))
+
+    async with anyio.create_task_group() as group:
+        for replica in (store, other) * 5:
+            group.start_soon(replica.change_application, ClientId("shop"), once_more)
+    last = await store.change_application(ClientId("shop"), once_more)
+
+    assert last.delivery.max_in_flight == 12
 
 
 async def test_a_breaker_is_that_of_all_replicas(
