@@ -11,12 +11,11 @@ from typing import NamedTuple, Protocol
 
 from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import (
-    Attempt,
     Delivery,
     DeliveryId,
     Outcome,
     Retrial,
-    Settlement,
+    Settled,
 )
 from dispatcher.domain.events import (
     ClientId,
@@ -41,15 +40,6 @@ from dispatcher.domain.sessions import Session
 from dispatcher.domain.sources import Access, ManagementClient, PassedOver, Proof, Source
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a delivery: the attempt to record (if one was made), and its settlement."""
-
-    delivery: Delivery
-    attempt: Attempt | None
-    settlement: Settlement
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """How long what is over is kept; an intake's id is remembered for ``ids`` at least."""
@@ -62,6 +52,10 @@ class Retention:
 
 PRUNED_AT_ONCE = 500
 """How many rows of one kind are forgotten in one transaction at most."""
+
+
+def unchecked(_: object) -> None:
+    """Let whatever it is go."""
 
 
 class Queue(Protocol):
@@ -151,7 +145,7 @@ class Registry(Protocol):
         """Add *application*; raise Conflict where its client_id is taken."""
 
     async def replace_application(self, application: Application) -> None:
-        """Replace the record of the same client_id, whatever it was; else as a change of it."""
+        """Replace the record of the same client_id; raise NotFound where there is none."""
 
     async def change_application(
         self, client_id: ClientId, change: Callable[[Application], Application]
@@ -163,8 +157,13 @@ class Registry(Protocol):
         deliveries to a URI that is taken away go to the one that is added.
         """
 
-    async def delete_application(self, client_id: ClientId) -> None:
-        """Remove an application; what it is owed is cancelled when it comes to be sent."""
+    async def delete_application(
+        self, client_id: ClientId, check: Callable[[Application], object] = unchecked
+    ) -> None:
+        """Remove an application; what it is owed is cancelled when it comes to be sent.
+
+        *check* is given it as it is now, as a change is; what it raises is raised.
+        """
 
     async def create_source(self, source: Source) -> None:
         """Add *source*, its secrets sealed; raise Conflict where its name is taken."""
@@ -175,7 +174,9 @@ class Registry(Protocol):
     async def change_source(self, name: SourceName, change: Callable[[Source], Source]) -> Source:
         """Replace a source by what *change* makes of it, as an application; raise NotFound."""
 
-    async def delete_source(self, name: SourceName) -> None:
+    async def delete_source(
+        self, name: SourceName, check: Callable[[Source], object] = unchecked
+    ) -> None:
         """Forget a source: nothing that it sends is accepted any more. Unknown is no error."""
 
     async def put_management_client(self, client: ManagementClient) -> None:

@@ -23,6 +23,7 @@ from dispatcher.domain.deliveries import (
     DeliveryState,
     Outcome,
     Reason,
+    Settled,
     Unreachable,
     Withheld,
     kind_of,
@@ -39,7 +40,7 @@ from dispatcher.domain.lanes import LaneState
 from dispatcher.domain.ledger import Depth
 from dispatcher.domain.matching import Matched
 from dispatcher.domain.sources import PassedOver
-from dispatcher.ports import Clock, Settled
+from dispatcher.ports import Clock
 
 _MAY_BE_LOST = frozenset({PassedOver.NO_SUBJECT, PassedOver.UNUSABLE, PassedOver.CONTRADICTS})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600, 86400)

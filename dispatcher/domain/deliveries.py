@@ -256,6 +256,15 @@ class Settlement:
         return TRANSITIONS[DeliveryState.IN_FLIGHT][self.move]
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a delivery: the attempt to record (if one was made), and its settlement."""
+
+    delivery: Delivery
+    attempt: Attempt | None
+    settlement: Settlement
+
+
 def decide(
     outcome: Outcome, delivery: Delivery, *, policy: RetryPolicy, now: datetime, jitter: float
 ) -> Settlement:

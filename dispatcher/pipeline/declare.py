@@ -4,12 +4,16 @@ A start that changes nothing of the registry waits for nobody who is at work on 
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from dispatcher.domain.applications import Application, ManagedBy
 from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.domain.sources import DeclaredClient, ManagementClient, Source
 from dispatcher.ports import Registry, Verifier
+
+Declared = TypeVar("Declared", Application, Source)
 
 
 async def declare(applications: Sequence[Application], *, registry: Registry) -> Sequence[str]:
@@ -17,17 +21,18 @@ async def declare(applications: Sequence[Application], *, registry: Registry) ->
 
     Nothing is deleted: what left the file belongs to the management API from then on.
     """
-    known = registry.applications
     for application in applications:
         await _declared(application, registry)
     named = {application.client_id for application in applications}
     left = [
         application
-        for application in known.values()
+        for application in registry.applications.values()
         if application.managed_by is ManagedBy.FILE and application.client_id not in named
     ]
     for application in left:
-        await registry.replace_application(replace(application, managed_by=ManagedBy.API))
+        # As it is by now: another replica may have handed it over before, and people gone on.
+        with suppress(NotFound):
+            await registry.change_application(application.client_id, _handed_over)
     return [
         f"application {application.client_id} has left the declarative file: it is kept, and "
         "managed by the API from now on"
@@ -52,23 +57,28 @@ def _the_same(one: Application, other: Application) -> bool:
     return one == other and repr(one.document) == repr(other.document)
 
 
+def _handed_over(kept: Declared) -> Declared:
+    """Return what has left the file as the API's to write."""
+    return replace(kept, managed_by=ManagedBy.API)
+
+
 async def declare_sources(sources: Sequence[Source], *, registry: Registry) -> Sequence[str]:
     """Create and replace *sources*; return a line for each that has left the file.
 
     Nothing is deleted: what left the file may still send, which its operator should know.
     """
-    known = registry.sources
     for source in sources:
-        if source != known.get(source.name):
+        if source != registry.sources.get(source.name):
             await registry.put_source(source)
     named = {source.name for source in sources}
     left = [
         source
-        for source in known.values()
+        for source in registry.sources.values()
         if source.managed_by is ManagedBy.FILE and source.name not in named
     ]
     for source in left:
-        await registry.put_source(replace(source, managed_by=ManagedBy.API))
+        with suppress(NotFound):
+            await registry.change_source(source.name, _handed_over)
     return [
         f"source {source.name} has left the declarative file: it is kept, and may still send events"
         for source in left

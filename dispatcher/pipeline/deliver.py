@@ -12,6 +12,7 @@ from dispatcher.domain.deliveries import (
     Move,
     Outcome,
     Reason,
+    Settled,
     Settlement,
     Unreachable,
     Withheld,
@@ -20,7 +21,7 @@ from dispatcher.domain.deliveries import (
 from dispatcher.domain.errors import DispatcherError
 from dispatcher.domain.logout_token import claims_for, typ_for
 from dispatcher.domain.retry import RetryPolicy
-from dispatcher.ports import Clock, Registry, Sender, Settled, Signed, Signer
+from dispatcher.ports import Clock, Registry, Sender, Signed, Signer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from dispatcher.domain.deliveries import Settled
 from dispatcher.domain.errors import Unavailable
-from dispatcher.ports import Queue, Settled, Telemetry
+from dispatcher.ports import Queue, Telemetry
 
 PATIENCE_SECONDS = 0.25
 """How long to wait for a store that does not answer before it is asked again."""

@@ -24,6 +24,7 @@ from dispatcher.domain.deliveries import (
     Delivery,
     DeliveryId,
     LeaseId,
+    Settled,
     Withheld,
     decide,
 )
@@ -34,7 +35,7 @@ from dispatcher.pipeline.match import Match
 from dispatcher.pipeline.settle import Settler
 from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.pipeline.waiting import Waiting
-from dispatcher.ports import Clock, Queue, Settled, Telemetry
+from dispatcher.ports import Clock, Queue, Telemetry
 
 LeaseKey: TypeAlias = tuple[DeliveryId, LeaseId]
 Todo: TypeAlias = Handover[Delivery]

@@ -10,11 +10,11 @@ from dispatcher.domain.deliveries import (
     DeliveryState,
     Outcome,
     Refused,
+    Settled,
     Unreachable,
     Withheld,
     kind_of,
 )
-from dispatcher.ports import Settled
 from dispatcher.stored.lanes import NOT_SENT
 from dispatcher.stored.values import micros, micros_of, printable
 

@@ -71,7 +71,8 @@ class Clients:
         patch = _kept(given)
         _refuse_file_only(patch)
         secret = _secret_in(given)
-        _writable(self._existing(request))
+        # Refused here, where it can be, before a secret is hashed or anybody waits for it.
+        self._patched(_writable(self._existing(request)), patch)
         secret_hash = None if secret is None else await self._verifier.secret_hash(secret)
 
         def merge(existing: Application) -> Application:
@@ -97,8 +98,7 @@ class Clients:
         client_id = ClientId(request.path_params["client_id"])
 
         if client_id in self._registry.applications:
-            _writable(self._existing(request))
-            await self._registry.delete_application(client_id)
+            await self._registry.delete_application(client_id, _writable)
 
         return Response(status_code=204)
 

@@ -32,6 +32,7 @@ _FILE_ONLY = "jwks_uri"
 _SIGNING = (SourceFormat.NATIVE, SourceFormat.CLOUDEVENTS)
 """Formats whose senders sign as Standard Webhooks says, with a secret that we can make."""
 _SECRET_BYTES = 32
+_NOT_THERE = "The source does not exist"
 
 
 class Sources:
@@ -85,24 +86,27 @@ class Sources:
                 raise InvalidBody([Fault("name", "can not be changed")])
             return self._read(_patched(document_of(existing), patch))
 
-        # As it is when it is written: others may write meanwhile, here and in other replicas.
-        name = self._existing(request).name
-        return json_answer(_shown(await self._registry.change_source(name, merge)))
+        existing = self._existing(request)
+        merge(existing)  # refused here, where it can be, before anybody waits for it
+        try:
+            source = await self._registry.change_source(existing.name, merge)
+        except NotFound:
+            raise NotFound(_NOT_THERE) from None
+        return json_answer(_shown(source))
 
     async def delete(self, request: Request) -> Response:
         """Delete a source; one that is not there is deleted already."""
         name = SourceName(request.path_params["name"])
 
         if name in self._registry.sources:
-            _writable(self._existing(request))
-            await self._registry.delete_source(name)
+            await self._registry.delete_source(name, _writable)
 
         return Response(status_code=204)
 
     def _existing(self, request: Request) -> Source:
         source = self._registry.sources.get(SourceName(request.path_params["name"]))
         if source is None:
-            raise NotFound("The source does not exist")
+            raise NotFound(_NOT_THERE)
         return source
 
     def _read(self, document: Mapping[str, object]) -> Source:

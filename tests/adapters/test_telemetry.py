@@ -28,6 +28,7 @@ from dispatcher.domain.deliveries import (
     Outcome,
     Reason,
     Refused,
+    Settled,
     Settlement,
     Unreachable,
     Withheld,
@@ -46,7 +47,6 @@ from dispatcher.domain.lanes import LaneState
 from dispatcher.domain.ledger import Depth
 from dispatcher.domain.matching import Matched, Matching
 from dispatcher.domain.sources import PassedOver
-from dispatcher.ports import Settled
 from tests.kit.builders import a_join, an_event
 from tests.kit.clock import NOON, FakeClock
 

@@ -20,9 +20,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState, Retrial
+from dispatcher.domain.deliveries import (
+    Delivery,
+    DeliveryId,
+    DeliveryState,
+    Retrial,
+    Settled,
+)
 from dispatcher.domain.ledger import DeliveryFilter
-from dispatcher.ports import Settled
 from keys import Seal
 from tests.conftest import MASTER_KEY
 from tests.contract.conftest import furnishing

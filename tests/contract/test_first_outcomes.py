@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dispatcher.domain.deliveries import Cause, Delivery, Withheld
+from dispatcher.domain.deliveries import Cause, Delivery, Settled, Withheld
 from dispatcher.domain.events import EventId
-from dispatcher.ports import Settled
 from tests.contract.steps import accept, claim, match_all, owe, register
 from tests.contract.stores import Store
 from tests.kit.builders import (

@@ -15,13 +15,13 @@ from dispatcher.domain.deliveries import (
     DeliveryState,
     Outcome,
     Refused,
+    Settled,
     Unreachable,
     Withheld,
 )
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.lanes import LaneState
 from dispatcher.domain.ledger import DeliveryFilter, LaneRecord
-from dispatcher.ports import Settled
 from tests.contract.steps import LEASE, accept, claim, match_all, owe, records, register
 from tests.contract.stores import Reopen, Store
 from tests.kit.builders import (

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Never
 
 import anyio
 import pytest
@@ -161,28 +162,41 @@ async def test_changes_at_one_moment_undo_nothing(store: Store, reopen: Reopen) 
         returned.append(changed.delivery.max_in_flight)
 
     async with anyio.create_task_group() as group:
-        for _ in range(10):
+        for _ in range(5):
             group.start_soon(change)
     after = await reopen()
 
-    assert sorted(returned) == [*range(2, 12)]
-    assert after.applications[ClientId("shop")].delivery.max_in_flight == 11
+    assert sorted(returned) == [*range(2, 7)]
+    assert after.applications[ClientId("shop")].delivery.max_in_flight == 6
 
 
-async def test_a_change_that_raises_changes_nothing(store: Store) -> None:
-    """What the change raises is raised, and the application stays as it was."""
+async def test_a_change_that_raises_changes_nothing(store: Store, reopen: Reopen) -> None:
+    """What the change raises is raised; neither the application nor the next write suffers."""
     await store.create_application(an_application("shop"))
-    before = store.applications
+    await store.create_source(SOURCE)
+    before, sources = store.applications, store.sources
 
-    def refuse(application: Application) -> Application:
-        raise Conflict(application.client_id)
+    def refuse(_: object) -> Never:
+        raise Conflict
 
-    with pytest.raises(Conflict):
-        await store.change_application(ClientId("shop"), refuse)
+    for changed in (
+        store.change_application(ClientId("shop"), refuse),
+        store.delete_application(ClientId("shop"), refuse),
+        store.change_source(SOURCE.name, refuse),
+        store.delete_source(SOURCE.name, refuse),
+    ):
+        with pytest.raises(Conflict):
+            await changed
     with pytest.raises(NotFound):
         await store.change_application(ClientId("mail"), refuse)
+    with pytest.raises(TypeError):
+        await store.change_application(
+            ClientId("shop"), lambda shop: replace(shop, document={"unwritable": object()})
+        )
+    after = await reopen()
 
-    assert store.applications == before
+    assert store.applications == after.applications == before
+    assert store.sources == after.sources == sources
 
 
 async def test_a_deleted_application_is_gone(store: Store, reopen: Reopen) -> None:

@@ -5,8 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState, Reason, Retrial
-from dispatcher.ports import Settled
+from dispatcher.domain.deliveries import (
+    Delivery,
+    DeliveryId,
+    DeliveryState,
+    Reason,
+    Retrial,
+    Settled,
+)
 from tests.contract.steps import accept, claim, match_all, one_in_flight, owe, records, register
 from tests.contract.stores import Reopen, Store
 from tests.kit.builders import (

@@ -14,12 +14,12 @@ from dispatcher.domain.deliveries import (
     OutcomeKind,
     Reason,
     Refused,
+    Settled,
     Settlement,
     Unreachable,
     Withheld,
 )
 from dispatcher.domain.ledger import AttemptRecord, DeliveryRecord
-from dispatcher.ports import Settled
 from tests.contract.steps import LEASE, claim, one_in_flight, owe
 from tests.contract.stores import Reopen, Store
 from tests.kit.builders import acknowledged, called_off, gave_up, put_off

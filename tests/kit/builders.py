@@ -15,6 +15,7 @@ from dispatcher.domain.deliveries import (
     Outcome,
     Reason,
     Refused,
+    Settled,
     Settlement,
     Unreachable,
 )
@@ -29,7 +30,6 @@ from dispatcher.domain.events import (
     SourceName,
     Sub,
 )
-from dispatcher.ports import Settled
 from tests.kit.clock import NOON
 
 _ids = count(1)

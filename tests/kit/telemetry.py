@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from dispatcher.domain.deliveries import Settled
 from dispatcher.domain.events import Intake, SourceName
 from dispatcher.domain.ledger import Depth
 from dispatcher.domain.matching import Matched
 from dispatcher.domain.sources import PassedOver
-from dispatcher.ports import Settled
 
 
 @dataclass

@@ -20,12 +20,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dispatcher.domain.deliveries import Cause, Delivery, Refused, Withheld
+from dispatcher.domain.deliveries import Cause, Delivery, Refused, Settled, Withheld
 from dispatcher.domain.errors import Conflict
 from dispatcher.domain.events import ClientId, EventId, LogoutEvent, SessionJoined
 from dispatcher.domain.ledger import DeliveryFilter, DeliveryRecord, EventFilter, EventRecord
 from dispatcher.domain.matching import match
-from dispatcher.ports import Settled
 from keys import Seal
 from tests.contract.steps import LEASE
 from tests.contract.stores import SHARED, STORES, Opener, Store

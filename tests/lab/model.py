@@ -15,12 +15,13 @@ from dispatcher.domain.deliveries import (
     LeaseId,
     Outcome,
     Refused,
+    Settled,
     Withheld,
 )
 from dispatcher.domain.events import EventId, EventState, LogoutEvent, SessionJoined
 from dispatcher.domain.lanes import Lane, LaneState
 from dispatcher.domain.retry import RetryPolicy
-from dispatcher.ports import Retention, Settled
+from dispatcher.ports import Retention
 
 _SECOND_CHANCE = RetryPolicy().after_refusal * (1 + RetryPolicy().jitter)
 

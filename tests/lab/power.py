@@ -18,10 +18,9 @@ import apsw
 
 from dispatcher.adapters.sqlite import SqliteStore, store, transactions
 from dispatcher.adapters.sqlite.connections import open_writer
-from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState
+from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState, Settled
 from dispatcher.domain.events import EventId, LogoutEvent
 from dispatcher.domain.matching import match
-from dispatcher.ports import Settled
 from keys import Seal
 from tests.kit.builders import acknowledged, an_application, an_event, put_off
 from tests.kit.clock import FakeClock

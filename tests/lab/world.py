@@ -22,10 +22,10 @@ from dispatcher.domain.deliveries import (
     DeliveryId,
     Outcome,
     Refused,
+    Settled,
     Unreachable,
     kind_of,
 )
-from dispatcher.ports import Settled
 from tests.kit.clock import NOON
 from tests.kit.telemetry import RecordingTelemetry
 from tests.kit.virtual import claims_in

@@ -17,7 +17,14 @@ from joserfc.jwk import KeySet
 from dispatcher.adapters.sqlite import SqliteStore
 from dispatcher.adapters.vault import VaultSigner
 from dispatcher.domain.applications import Application
-from dispatcher.domain.deliveries import Delivery, DeliveryId, DeliveryState, Outcome, Retrial
+from dispatcher.domain.deliveries import (
+    Delivery,
+    DeliveryId,
+    DeliveryState,
+    Outcome,
+    Retrial,
+    Settled,
+)
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.ledger import DeliveryFilter, DeliveryRecord
 from dispatcher.domain.matching import Matched, Matcher, match
@@ -25,15 +32,7 @@ from dispatcher.pipeline.deliver import Deliver, Terms
 from dispatcher.pipeline.upkeep import Upkeep
 from dispatcher.pipeline.waiting import Waiting
 from dispatcher.pipeline.workers import LEASE, Workers
-from dispatcher.ports import (
-    Clock,
-    Queue,
-    Retention,
-    Sender,
-    Settled,
-    Signed,
-    Signer,
-)
+from dispatcher.ports import Clock, Queue, Retention, Sender, Signed, Signer
 from tests.kit.builders import an_application, an_event
 from tests.kit.rp_server import Peer, Received, RpServer
 from tests.kit.telemetry import RecordingTelemetry

@@ -1,6 +1,8 @@
 """Declaring: the operator's file has the last word on what it names, and deletes nothing."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -8,6 +10,7 @@ from dispatcher.domain.applications import Application, ManagedBy
 from dispatcher.domain.events import ClientId, SourceName
 from dispatcher.domain.sources import Source
 from dispatcher.pipeline.declare import declare, declare_sources, without_key
+from dispatcher.ports import Registry
 from tests.kit.builders import an_application
 from tests.pipeline.stage import Stage
 
@@ -97,6 +100,33 @@ async def test_what_left_the_file_is_kept_and_handed_over(stage: Stage) -> None:
     assert told_again == []
     kept = stage.store.applications[ClientId("shop")]
     assert kept == replace(filed("shop"), managed_by=ManagedBy.API)
+
+
+async def test_what_others_do_meanwhile_is_not_undone(stage: Stage) -> None:
+    """What another start has handed over, and people have changed or deleted since, stays so."""
+
+    class Between:
+        """The registry, in which others are at work between a look and a write."""
+
+        def __getattr__(self, name: str) -> Any:
+            """Return whatever else the registry has."""
+            return getattr(stage.store, name)
+
+        async def change_application(
+            self, client_id: ClientId, change: Callable[[Application], Application]
+        ) -> Application:
+            """Change it after somebody has been there before."""
+            if client_id == "gone":
+                await stage.store.delete_application(client_id)
+            else:
+                await stage.store.replace_application(an_application("shop", max_in_flight=7))
+            return await stage.store.change_application(client_id, change)
+
+    await declare([filed("shop"), filed("gone")], registry=stage.store)
+
+    await declare([], registry=cast("Registry", Between()))
+
+    assert dict(stage.store.applications) == {"shop": an_application("shop", max_in_flight=7)}
 
 
 async def test_what_was_never_in_the_file_is_left_alone(stage: Stage) -> None:

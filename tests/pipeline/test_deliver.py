@@ -17,13 +17,14 @@ from dispatcher.domain.deliveries import (
     DeliveryState,
     Move,
     Reason,
+    Settled,
     Unreachable,
     Withheld,
 )
 from dispatcher.domain.errors import Unavailable
 from dispatcher.pipeline.deliver import Deliver
 from dispatcher.pipeline.workers import LEASE
-from dispatcher.ports import Settled, Signed
+from dispatcher.ports import Signed
 from tests.kit.clock import NOON, FakeClock
 from tests.kit.rp_server import RpServer, answers, hangs, in_turn, then_closes
 from tests.pipeline.stage import (

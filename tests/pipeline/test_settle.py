@@ -9,12 +9,12 @@ import pytest
 from anyio.streams.memory import MemoryObjectSendStream
 
 from dispatcher.adapters.sqlite import SqliteStore
-from dispatcher.domain.deliveries import DeliveryState
+from dispatcher.domain.deliveries import DeliveryState, Settled
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.pipeline import settle
 from dispatcher.pipeline.settle import Settler
 from dispatcher.pipeline.workers import LEASE
-from dispatcher.ports import Queue, Settled
+from dispatcher.ports import Queue
 from tests.kit.builders import acknowledged, an_application
 from tests.kit.clock import FakeClock
 from tests.kit.telemetry import RecordingTelemetry

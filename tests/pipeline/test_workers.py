@@ -19,13 +19,14 @@ from dispatcher.domain.deliveries import (
     Delivery,
     DeliveryState,
     Outcome,
+    Settled,
     Withheld,
 )
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import ClientId
 from dispatcher.pipeline import settle, workers
 from dispatcher.pipeline.workers import LEASE, Workers
-from dispatcher.ports import Sender, Settled
+from dispatcher.ports import Sender
 from keys import Seal
 from tests.kit.builders import an_event, put_off
 from tests.kit.clock import NOON, FakeClock

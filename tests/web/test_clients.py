@@ -10,6 +10,8 @@ import anyio
 import httpx2
 import pytest
 
+from dispatcher.adapters.key_sets import HttpKeySets
+from dispatcher.adapters.vault import VaultVerifier
 from dispatcher.domain.applications import (
     Application,
     ManagedBy,
@@ -308,6 +310,33 @@ async def test_what_belongs_to_the_file_is_not_written(api: Face) -> None:
         assert answer.status_code == 409
         assert "managed_by: file" in answer.json()["message"]
     assert kept(api).name == "Shop"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_what_changes_meanwhile_is_found_out(api: Face, gone: bool) -> None:  # noqa: FBT001 - a case
+    """A client is judged as it is when it is written, not as it was when that was asked for."""
+    await api.api("POST", "clients", a_client())
+    store = api.store
+
+    class Meanwhile(VaultVerifier):
+        """A verifier that takes its time, in which others have theirs."""
+
+        async def secret_hash(self, secret: str) -> str:
+            """Hash *secret* after the client has become the file's, or has gone."""
+            if gone:
+                await store.delete_application(ClientId("shop"))
+            else:
+                filed = replace(kept(api), managed_by=ManagedBy.FILE)
+                await store.replace_application(filed)
+            return secret
+
+    verifier = Meanwhile(api.clock, HttpKeySets(user_agent="tests"))
+    late = replace(api, doors=replace(api.doors, verifier=verifier))
+
+    answers = [await late.api("PATCH", "clients/shop", {"client_secret": "mine", "name": "New"})]
+
+    assert [answer.status_code for answer in answers] == [404 if gone else 409]
+    assert [one.name for one in store.applications.values()] == ([] if gone else ["Shop"])
 
 
 async def test_a_client_is_deleted(api: Face) -> None:

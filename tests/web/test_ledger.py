@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from dispatcher.domain import matching
-from dispatcher.domain.deliveries import Acknowledged, Attempt, Move, Settlement
+from dispatcher.domain.deliveries import Acknowledged, Attempt, Move, Settled, Settlement
 from dispatcher.domain.sources import Scope
-from dispatcher.ports import Settled
 from tests.web.builders import a_client, an_event, errors_of
 from tests.web.face import Face
 

@@ -5,11 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.domain.deliveries import Delivery, DeliveryState
+from dispatcher.domain.deliveries import Delivery, DeliveryState, Settled
 from dispatcher.domain.ledger import DeliveryFilter
 from dispatcher.domain.matching import match
 from dispatcher.domain.sources import Scope
-from dispatcher.ports import Settled
 from tests.kit.builders import acknowledged, an_application, an_event, called_off, gave_up
 from tests.web.builders import NOW, errors_of
 from tests.web.face import Face

@@ -7,6 +7,7 @@ address is dialled.
 
 import contextlib
 import os
+import re
 import ssl
 import sys
 import tempfile
@@ -15,6 +16,9 @@ from functools import cache
 
 from dispatcher.domain.applications import Application
 from dispatcher.domain.errors import Fault, InvalidApplication
+
+_ENCRYPTED = re.compile(r"^(-----BEGIN ENCRYPTED |Proc-Type:.*ENCRYPTED)", re.MULTILINE)
+"""How PEM says that a key is encrypted (RFC 7468 section 11, RFC 1421)."""
 
 
 def context_of(application: Application) -> ssl.SSLContext:
@@ -62,6 +66,9 @@ def _identify(context: ssl.SSLContext, application: Application) -> None:
         # OpenSSL takes the two together; this tells which of them is at fault.
         with _blaming("client_certificate_file" if by_file[0] else "client_certificate_pem"):
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=chain)
+        if _ENCRYPTED.search(application.client_key_pem or ""):
+            # OpenSSL would try an empty password, for as many rounds as the key says.
+            raise _fault("client_key_pem", "must not be encrypted")
         with _blaming("client_key_file" if by_file[1] else "client_key_pem"):
             # A password would be asked for on the terminal; an empty one is refused instead.
             context.load_cert_chain(chain, key, password=lambda: "")

@@ -13,10 +13,10 @@ from dispatcher.adapters.postgres.pruning import prune
 from dispatcher.adapters.postgres.retries import retry
 from dispatcher.adapters.postgres.settlements import settle
 from dispatcher.adapters.postgres.transactions import TIDYING
-from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial
+from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial, Settled
 from dispatcher.domain.events import ClientId, Intake, Receipt
 from dispatcher.domain.matching import Matched, Matcher
-from dispatcher.ports import Retention, Settled
+from dispatcher.ports import Retention
 from dispatcher.stored.turns import Room
 from dispatcher.stored.values import ALWAYS, micros, micros_of
 

@@ -4,17 +4,28 @@ Each transaction learns at its beginning which version of the registry is curren
 where another replica has changed it; an idle replica looks into the store at least once a second.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 from dispatcher.adapters.postgres.breakers import forget
 from dispatcher.adapters.postgres.doors import Door
+from dispatcher.adapters.postgres.engine import Engine
 from dispatcher.adapters.postgres.lanes import hold_lanes
-from dispatcher.adapters.postgres.transactions import MOVING, READING, Transaction
+from dispatcher.adapters.postgres.transactions import (
+    MOVING,
+    READING,
+    WRITING,
+    Command,
+    Terms,
+    Transaction,
+)
 from dispatcher.domain.applications import Application
 from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.domain.events import ClientId, SourceName
 from dispatcher.domain.matching import Applications
 from dispatcher.domain.sources import Access, ManagementClient, Source
+from dispatcher.ports import unchecked
 from dispatcher.stored.rows import (
     application_of,
     record_of_application,
@@ -27,6 +38,8 @@ from dispatcher.stored.rows import (
 from dispatcher.stored.sealed import APPLICATION, SOURCE, seal_text
 from dispatcher.stored.values import micros, moment, packed
 from keys import Seal
+
+T = TypeVar("T")
 
 _VERSION_OF_APPLICATION = "SELECT version FROM application WHERE client_id = $1"
 _CREATE = """
@@ -78,7 +91,15 @@ WHERE hash = $1 AND expires_at > $2
 
 
 class PostgresRegistry(Door):
-    """Applications, sources and management clients; snapshots are what was committed last."""
+    """Applications, sources and management clients; snapshots are what was committed last.
+
+    What changes them waits here for its turn in this process: it would wait in the server too, but
+    with a connection each, of which there are few, and no longer than for any lock.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._turn = asyncio.Lock()
 
     @property
     def applications(self) -> Applications:
@@ -92,7 +113,7 @@ class PostgresRegistry(Door):
 
     async def create_application(self, application: Application) -> None:
         """Add *application*; raise Conflict where its client_id is taken."""
-        await self._run(lambda tx: _create_application(tx, application, self._engine.seal))
+        await self._changed(lambda tx: _create_application(tx, application, self._engine.seal))
 
     async def replace_application(self, application: Application) -> None:
         """Replace the record of the same client_id; raise NotFound where there is none."""
@@ -102,31 +123,33 @@ class PostgresRegistry(Door):
         self, client_id: ClientId, change: Callable[[Application], Application]
     ) -> Application:
         """Replace a record by what *change* makes of it as it is now; raise NotFound likewise."""
-        return await self._engine.run(
+        return await self._changed(
             lambda tx: _change_application(tx, client_id, change, self._engine.seal), terms=MOVING
         )
 
-    async def delete_application(self, client_id: ClientId) -> None:
-        """Remove an application; an unknown one is no error."""
-        await self._run(lambda tx: _delete_application(tx, client_id))
+    async def delete_application(
+        self, client_id: ClientId, check: Callable[[Application], object] = unchecked
+    ) -> None:
+        """Remove an application that *check* lets go; an unknown one is no error."""
+        await self._changed(lambda tx: _delete_application(tx, client_id, check))
 
     async def create_source(self, source: Source) -> None:
         """Add *source*, its secrets sealed; raise Conflict where its name is taken."""
-        await self._run(lambda tx: _create_source(tx, source, self._engine.seal))
+        await self._changed(lambda tx: _create_source(tx, source, self._engine.seal))
 
     async def put_source(self, source: Source) -> None:
         """Create or replace *source*; its secrets are sealed."""
-        await self._run(lambda tx: _put_source(tx, source, self._engine.seal))
+        await self._changed(lambda tx: _put_source(tx, source, self._engine.seal))
 
     async def change_source(self, name: SourceName, change: Callable[[Source], Source]) -> Source:
         """Replace a source by what *change* makes of it as it is now; raise NotFound."""
-        return await self._engine.run(
-            lambda tx: _change_source(tx, name, change, self._engine.seal)
-        )
+        return await self._changed(lambda tx: _change_source(tx, name, change, self._engine.seal))
 
-    async def delete_source(self, name: SourceName) -> None:
-        """Forget a source; an unknown one is no error."""
-        await self._run(lambda tx: _delete_source(tx, name))
+    async def delete_source(
+        self, name: SourceName, check: Callable[[Source], object] = unchecked
+    ) -> None:
+        """Forget a source that *check* lets go; an unknown one is no error."""
+        await self._changed(lambda tx: _delete_source(tx, name, check))
 
     async def put_management_client(self, client: ManagementClient) -> None:
         """Create or replace *client*; where its scopes are others, its access tokens are forgotten.
@@ -134,7 +157,7 @@ class PostgresRegistry(Door):
         Another hash takes no token away: one and the same secret is hashed anew at each start, and
         nothing here tells it from another secret. Its tokens live until they expire.
         """
-        await self._run(lambda tx: _put_client(tx, client))
+        await self._engine.run(lambda tx: _put_client(tx, client))
 
     async def keep_management_clients(self, names: Collection[ClientId]) -> Sequence[ClientId]:
         """Forget every management client not named; return them. Their tokens open nothing more."""
@@ -146,7 +169,7 @@ class PostgresRegistry(Door):
 
     async def grant(self, token_hash: str, access: Access) -> None:
         """Remember what the access token of that hash allows; forget those that have expired."""
-        await self._run(lambda tx: _grant(tx, token_hash, access, self._wall()))
+        await self._engine.run(lambda tx: _grant(tx, token_hash, access, self._wall()))
 
     async def access(self, token_hash: str) -> Access | None:
         """Return what the access token of that hash allows, and its client may still do."""
@@ -158,8 +181,9 @@ class PostgresRegistry(Door):
         sql = "DELETE FROM access_token WHERE hash = $1"
         await self._engine.run(lambda tx: tx.count(sql, token_hash))
 
-    async def _run(self, command: Callable[[Transaction], Awaitable[None]]) -> None:
-        await self._engine.run(command)
+    async def _changed(self, command: Command[T], *, terms: Terms = WRITING) -> T:
+        async with self._turn:
+            return await self._engine.run(command, terms=terms)
 
     def _wall(self) -> int:
         return micros(self._engine.clock.now())
@@ -208,15 +232,23 @@ async def _repoint(tx: Transaction, before: Sequence[str], application: Applicat
         tx.write(_REPOINT, added[0], application.client_id, removed)
 
 
-async def _delete_application(tx: Transaction, client_id: ClientId) -> None:
+async def _delete_application(
+    tx: Transaction, client_id: ClientId, check: Callable[[Application], object]
+) -> None:
     await tx.change_registry()
+    if (application := tx.books.applications.get(client_id)) is not None:
+        check(application)
     tx.write("DELETE FROM application WHERE client_id = $1", client_id)
     await forget(tx, client_id)
     tx.books = tx.books.without_application(client_id)
 
 
-async def _delete_source(tx: Transaction, name: SourceName) -> None:
+async def _delete_source(
+    tx: Transaction, name: SourceName, check: Callable[[Source], object]
+) -> None:
     await tx.change_registry()
+    if (source := tx.books.sources.get(name)) is not None:
+        check(source)
     tx.write("DELETE FROM source WHERE name = $1", name)
     tx.books = tx.books.without_source(name)
 

@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from dispatcher.adapters.postgres.breakers import judge
 from dispatcher.adapters.postgres.lanes import LaneChanges, ask_to_hold, unwell
 from dispatcher.adapters.postgres.transactions import Transaction, columns
-from dispatcher.domain.deliveries import FIRST_ATTEMPTS_KEPT, LAST_ATTEMPTS_KEPT, DeliveryState
-from dispatcher.ports import Settled
+from dispatcher.domain.deliveries import (
+    FIRST_ATTEMPTS_KEPT,
+    LAST_ATTEMPTS_KEPT,
+    DeliveryState,
+    Settled,
+)
 from dispatcher.stored.rows import delivery_number
 from dispatcher.stored.settling import Held, counted, counts, ended, row_of_attempt, state_after
 from dispatcher.stored.values import maybe_micros

@@ -21,17 +21,19 @@ DATABASE_TIME = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """The SQL that reads the time, in microseconds since the epoch."""
 _LOCKS_WAIT = timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
+_SINCE_17 = "current_setting('server_version_num')::integer >= 170000"
 # Settings of one transaction alone: behind a pooler the next one is somebody else's. And where the
 # commit waits for a standby, a timeout of the server's would have it say that it is done. That of
 # the whole transaction ends as the commit begins; it alone ends what goes on, statement after
-# statement, for somebody who has given up.
+# statement, for somebody who has given up. Set twice, for one that the server has of its own runs
+# already, and what runs is not set anew.
 _BEGIN = f"""
 BEGIN ISOLATION LEVEL {{isolation}};
 SET LOCAL statement_timeout = {{patience}};
 SET LOCAL lock_timeout = {_LOCKS_WAIT // _MILLISECOND};
 SET LOCAL idle_in_transaction_session_timeout = {PATIENCE // _MILLISECOND};
-SELECT set_config('transaction_timeout', '{{patience}}', true)
-    WHERE current_setting('server_version_num')::integer >= 170000;
+SELECT set_config('transaction_timeout', '0', true) WHERE {_SINCE_17};
+SELECT set_config('transaction_timeout', '{{patience}}', true) WHERE {_SINCE_17};
 SELECT {{time}}, version FROM registry
 """  # noqa: S608 - constants, and the terms of the transaction
 _COMMIT = ("SET LOCAL statement_timeout = 0", "COMMIT")

@@ -13,11 +13,11 @@ from dispatcher.adapters.sqlite.pruning import prune
 from dispatcher.adapters.sqlite.retries import retry
 from dispatcher.adapters.sqlite.settlements import settle
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial
+from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial, Settled
 from dispatcher.domain.errors import DiskReserve
 from dispatcher.domain.events import ClientId, Intake, Receipt
 from dispatcher.domain.matching import Matched, Matcher
-from dispatcher.ports import Retention, Settled
+from dispatcher.ports import Retention
 from dispatcher.stored.turns import Room
 from dispatcher.stored.values import ALWAYS, micros, micros_of
 

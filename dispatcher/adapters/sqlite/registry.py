@@ -11,6 +11,7 @@ from dispatcher.domain.errors import Conflict, NotFound
 from dispatcher.domain.events import ClientId, SourceName
 from dispatcher.domain.matching import Applications
 from dispatcher.domain.sources import Access, ManagementClient, Source
+from dispatcher.ports import unchecked
 from dispatcher.stored.rows import (
     application_of,
     record_of_application,
@@ -91,9 +92,11 @@ class SqliteRegistry(Door):
             lambda tx: _change_application(tx, client_id, change, self._engine.seal)
         )
 
-    async def delete_application(self, client_id: ClientId) -> None:
-        """Remove an application; an unknown one is no error."""
-        await self._run(lambda tx: _delete_application(tx, client_id))
+    async def delete_application(
+        self, client_id: ClientId, check: Callable[[Application], object] = unchecked
+    ) -> None:
+        """Remove an application that *check* lets go; an unknown one is no error."""
+        await self._run(lambda tx: _delete_application(tx, client_id, check))
 
     async def create_source(self, source: Source) -> None:
         """Add *source*, its secrets sealed; raise Conflict where its name is taken."""
@@ -109,9 +112,11 @@ class SqliteRegistry(Door):
             lambda tx: _change_source(tx, name, change, self._engine.seal)
         )
 
-    async def delete_source(self, name: SourceName) -> None:
-        """Forget a source; an unknown one is no error."""
-        await self._run(lambda tx: _delete_source(tx, name))
+    async def delete_source(
+        self, name: SourceName, check: Callable[[Source], object] = unchecked
+    ) -> None:
+        """Forget a source that *check* lets go; an unknown one is no error."""
+        await self._run(lambda tx: _delete_source(tx, name, check))
 
     async def put_management_client(self, client: ManagementClient) -> None:
         """Create or replace *client*; where its scopes are others, its access tokens are forgotten.
@@ -189,13 +194,19 @@ def _repoint(tx: Transaction, before: Sequence[str], application: Application) -
         tx.write(_REPOINT, added[0], application.client_id, packed(removed))
 
 
-def _delete_application(tx: Transaction, client_id: ClientId) -> None:
+def _delete_application(
+    tx: Transaction, client_id: ClientId, check: Callable[[Application], object]
+) -> None:
+    if (application := tx.books.applications.get(client_id)) is not None:
+        check(application)
     tx.write("DELETE FROM application WHERE client_id = ?", client_id)
     forget(tx, client_id)
     tx.books = tx.books.without_application(client_id)
 
 
-def _delete_source(tx: Transaction, name: SourceName) -> None:
+def _delete_source(tx: Transaction, name: SourceName, check: Callable[[Source], object]) -> None:
+    if (source := tx.books.sources.get(name)) is not None:
+        check(source)
     tx.write("DELETE FROM source WHERE name = ?", name)
     tx.books = tx.books.without_source(name)
 

@@ -12,8 +12,8 @@ from dispatcher.domain.deliveries import (
     FIRST_ATTEMPTS_KEPT,
     LAST_ATTEMPTS_KEPT,
     DeliveryState,
+    Settled,
 )
-from dispatcher.ports import Settled
 from dispatcher.stored.rows import delivery_number
 from dispatcher.stored.settling import Held, counted, counts, ended, row_of_attempt, state_after
 from dispatcher.stored.values import maybe_micros, packed

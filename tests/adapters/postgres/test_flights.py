@@ -1,6 +1,7 @@
 """Statements that go to the server together: in their order, all or none, and in one piece."""
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import anyio
 import psycopg
@@ -12,11 +13,13 @@ from dispatcher.adapters.postgres.transactions import MOVING, Transaction
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.lanes import LaneState
+from tests.adapters.postgres.conftest import Open
 from tests.contract.steps import owe
 
 LARGE = "x" * 1_000_000
 SOON = 5 * PATIENCE.total_seconds()
 """Far more than may pass, and far less than whoever stalls here would be left to itself."""
+SINCE = 170000
 
 
 async def test_answers_come_in_the_order_of_what_was_asked(store: PostgresStore) -> None:
@@ -120,13 +123,21 @@ async def test_who_stalls_in_a_transaction_holds_nobody_up_for_long(
             over.set()
 
 
+@pytest.mark.parametrize("of_its_own", ["0", "1min"])
 async def test_what_was_given_up_goes_on_for_nobody(
-    store: PostgresStore, other: PostgresStore
+    other: PostgresStore, opens: Open, database: str, of_its_own: str
 ) -> None:
     """A flight that takes too long holds nobody up any more once whoever sent it has been told.
 
-    Each of its statements by itself would have been in time.
+    Each of its statements by itself would have been in time. That holds as well where the server
+    has a timeout of its own for transactions.
     """
+    with psycopg.connect(database, autocommit=True) as operator:
+        if operator.info.server_version < SINCE:
+            pytest.skip("the server ends transactions by their age from PostgreSQL 17 on")
+        name = urlsplit(database).path[1:]
+        operator.execute(f"ALTER DATABASE {name} SET transaction_timeout = '{of_its_own}'".encode())
+    store = await opens()
     await owe(store, "shop")
 
     async def linger(tx: Transaction) -> None:

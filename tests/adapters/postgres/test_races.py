@@ -1,5 +1,6 @@
 """What comes to two replicas at one moment: joins and ends, who waits for a lane, and how long."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import anyio
@@ -8,9 +9,10 @@ import psycopg
 import pytest
 
 from dispatcher.adapters.postgres import PostgresStore, intake
-from dispatcher.adapters.postgres.connections import PATIENCE
+from dispatcher.adapters.postgres.connections import KEPT, PATIENCE
 from dispatcher.adapters.postgres.transactions import Transaction
 from dispatcher.domain.deliveries import Delivery, DeliveryState
+from dispatcher.domain.errors import Conflict, StoreUnavailable
 from dispatcher.domain.events import ClientId, Intake
 from dispatcher.domain.ledger import EventFilter
 from dispatcher.ports import Retention
@@ -205,6 +207,28 @@ async def until_waiting(database: str, count: int) -> None:
     with anyio.fail_after(10), psycopg.connect(database, autocommit=True) as connection:
         while connection.execute(asked).fetchone() != (count,):
             await anyio.lowlevel.checkpoint()
+
+
+async def test_who_waits_for_the_registry_takes_one_connection(
+    store: PostgresStore, database: str
+) -> None:
+    """However many change the registry at once while it is held, webhooks find a connection."""
+
+    async def create() -> None:
+        with suppress(Conflict, StoreUnavailable):
+            await store.create_application(an_application("shop"))
+
+    with psycopg.connect(database) as somebody:
+        somebody.execute("SELECT pg_advisory_xact_lock(hashtext('dispatcher registry'))")
+        async with anyio.create_task_group() as group:
+            for _ in range(2 * KEPT):
+                group.start_soon(create)
+            await until_waiting(database, 1)
+            receipt = await accept(store, an_event())
+            somebody.rollback()
+
+    assert receipt.event_id
+    assert list(store.applications) == ["shop"]
 
 
 async def test_who_changes_the_registry_has_a_turn(
