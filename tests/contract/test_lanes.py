@@ -63,6 +63,22 @@ async def probe(store: Store, clock: FakeClock, wait: timedelta = FIRST_PROBE) -
     return delivery
 
 
+async def make_up_for_an_outage(
+    store: Store, clock: FakeClock, wait: timedelta
+) -> tuple[list[str], list[str]]:
+    """Put five off, owe three more, and open the lane by a probe after *wait*.
+
+    Return what waits then, oldest first, and in which order it is claimed.
+    """
+    await owe(store, "shop", events=5)
+    await fail(store, clock, *await claim(store))
+    clock.advance(seconds=1)
+    await owe(store, "shop", events=3)
+    await store.settle([acknowledged(await probe(store, clock, wait))])
+    waiting = await in_state(store, DeliveryState.PENDING)
+    return waiting, [one.id for _ in range(7) for one in await claim(store, 1)]
+
+
 async def the_lane(store: Store, client_id: str = "shop") -> LaneRecord:
     """Return one lane as it stands."""
     (lane,) = [one for one in await store.lanes(None, 100) if one.client_id == client_id]
@@ -181,28 +197,14 @@ async def test_any_answer_opens_the_lane(
 
 async def test_an_opened_lane_is_served_oldest_first(store: Store, clock: FakeClock) -> None:
     """What had been put off comes before what is younger."""
-    await owe(store, "shop", events=5)
-    await fail(store, clock, *await claim(store))
-    clock.advance(seconds=1)
-    await owe(store, "shop", events=3)
-    await store.settle([acknowledged(await probe(store, clock))])
-    waiting = await in_state(store, DeliveryState.PENDING)
-
-    claimed = [one.id for _ in range(7) for one in await claim(store, 1)]
+    waiting, claimed = await make_up_for_an_outage(store, clock, FIRST_PROBE)
 
     assert claimed == waiting
 
 
 async def test_what_came_due_while_parked_keeps_its_place(store: Store, clock: FakeClock) -> None:
     """What had been put off comes before what is younger though its time came meanwhile."""
-    await owe(store, "shop", events=5)
-    await fail(store, clock, *await claim(store))
-    clock.advance(seconds=1)
-    await owe(store, "shop", events=3)
-    await store.settle([acknowledged(await probe(store, clock, 2 * LONG))])
-    waiting = await in_state(store, DeliveryState.PENDING)
-
-    claimed = [one.id for _ in range(7) for one in await claim(store, 1)]
+    waiting, claimed = await make_up_for_an_outage(store, clock, 2 * LONG)
 
     assert claimed == waiting
 
@@ -228,14 +230,7 @@ async def test_an_opened_lane_hastens_only_so_much(store: Store, clock: FakeCloc
 @pytest.mark.usefixtures("few_hastened")
 async def test_only_so_much_keeps_its_place(store: Store, clock: FakeClock) -> None:
     """Of what came due while parked the oldest keeps its place; no write grows for it either."""
-    await owe(store, "shop", events=5)
-    await fail(store, clock, *await claim(store))
-    clock.advance(seconds=1)
-    await owe(store, "shop", events=3)
-    await store.settle([acknowledged(await probe(store, clock, 2 * LONG))])
-    waiting = await in_state(store, DeliveryState.PENDING)
-
-    claimed = [one.id for _ in range(7) for one in await claim(store, 1)]
+    waiting, claimed = await make_up_for_an_outage(store, clock, 2 * LONG)
 
     assert claimed == [*waiting[:2], *waiting[5:], *waiting[2:5]]  # the probe was a younger one
 

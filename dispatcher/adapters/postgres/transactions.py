@@ -21,7 +21,6 @@ DATABASE_TIME = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """The SQL that reads the time, in microseconds since the epoch."""
 _LOCKS_WAIT = timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
-_SINCE_17 = "current_setting('server_version_num')::integer >= 170000"
 # Settings of one transaction alone: behind a pooler the next one is somebody else's. And where the
 # commit waits for a standby, a timeout of the server's would have it say that it is done. That of
 # the whole transaction ends as the commit begins; it alone ends what goes on, statement after
@@ -32,10 +31,10 @@ BEGIN ISOLATION LEVEL {{isolation}};
 SET LOCAL statement_timeout = {{patience}};
 SET LOCAL lock_timeout = {_LOCKS_WAIT // _MILLISECOND};
 SET LOCAL idle_in_transaction_session_timeout = {PATIENCE // _MILLISECOND};
-SELECT set_config('transaction_timeout', '0', true) WHERE {_SINCE_17};
-SELECT set_config('transaction_timeout', '{{patience}}', true) WHERE {_SINCE_17};
-SELECT {{time}}, version FROM registry
+{{aged}}SELECT {{time}}, version FROM registry
 """  # noqa: S608 - constants, and the terms of the transaction
+_AGED = "SET LOCAL transaction_timeout = 0; SET LOCAL transaction_timeout = {};"
+_AGED_SINCE = 170000
 _COMMIT = ("SET LOCAL statement_timeout = 0", "COMMIT")
 # Row locks know no queue: who shares one is let in past whoever waits to have it alone, and where
 # matches overlap without a pause nobody would ever change the registry. Advisory locks do queue.
@@ -177,7 +176,8 @@ async def begin(connection: Connection, time_sql: str, terms: Terms) -> tuple[Mo
     """Begin a transaction; return the database's time and the registry's version."""
     asked = time.monotonic()
     patience = terms.patience // _MILLISECOND
-    sql = _BEGIN.format(isolation=terms.isolation, patience=patience, time=time_sql)
+    aged = _AGED.format(patience) if connection.info.server_version >= _AGED_SINCE else ""
+    sql = _BEGIN.format(isolation=terms.isolation, patience=patience, aged=aged, time=time_sql)
     cursor = await connection.execute(sql.encode())
     while cursor.nextset():
         pass
