@@ -1,4 +1,4 @@
-"""The registry: applications, sources, management clients and their access tokens."""
+"""Applications in the registry: kept as given, changed in turn, followed by what they are owed."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,15 +19,7 @@ from dispatcher.domain.applications import (
 )
 from dispatcher.domain.deliveries import DeliveryState, Reason
 from dispatcher.domain.errors import Conflict, NotFound
-from dispatcher.domain.events import Audience, ClientId, SourceName
-from dispatcher.domain.sources import (
-    Access,
-    Issuer,
-    ManagementClient,
-    Scope,
-    Source,
-    SourceFormat,
-)
+from dispatcher.domain.events import ClientId
 from tests.contract.steps import claim, owe, records, register
 from tests.contract.stores import Reopen, Store
 from tests.kit.builders import acknowledged, an_application, called_off, gave_up, put_off
@@ -57,14 +49,6 @@ FULL = Application(
     managed_by=ManagedBy.FILE,
     client_key_pem="-----BEGIN PRIVATE KEY-----",
     secret_hash="scrypt$salt$hash",
-)
-
-SOURCE = Source(
-    name=SourceName("op"),
-    secrets=("whsec_a", "whsec_b"),
-    bearer_tokens=("token",),
-    audience=Audience.SUBSCRIBERS,
-    initiators=frozenset({"rp-logout"}),
 )
 
 
@@ -173,8 +157,7 @@ async def test_changes_at_one_moment_undo_nothing(store: Store, reopen: Reopen) 
 async def test_a_change_that_raises_changes_nothing(store: Store, reopen: Reopen) -> None:
     """What the change raises is raised; neither the application nor the next write suffers."""
     await store.create_application(an_application("shop"))
-    await store.create_source(SOURCE)
-    before, sources = store.applications, store.sources
+    before = store.applications
 
     def refuse(_: object) -> Never:
         raise Conflict
@@ -182,8 +165,6 @@ async def test_a_change_that_raises_changes_nothing(store: Store, reopen: Reopen
     for changed in (
         store.change_application(ClientId("shop"), refuse),
         store.delete_application(ClientId("shop"), refuse),
-        store.change_source(SOURCE.name, refuse),
-        store.delete_source(SOURCE.name, refuse),
     ):
         with pytest.raises(Conflict):
             await changed
@@ -196,7 +177,6 @@ async def test_a_change_that_raises_changes_nothing(store: Store, reopen: Reopen
     after = await reopen()
 
     assert store.applications == after.applications == before
-    assert store.sources == after.sources == sources
 
 
 async def test_a_deleted_application_is_gone(store: Store, reopen: Reopen) -> None:
@@ -305,210 +285,3 @@ async def test_an_acknowledgement_by_the_old_uri_counts(store: Store) -> None:
     await store.settle([acknowledged(delivery)])
 
     assert [record.state for record in await records(store)] == [DeliveryState.DELIVERED]
-
-
-async def test_a_source_is_kept_with_its_secrets(store: Store, reopen: Reopen) -> None:
-    """A source is there at once and after a restart; putting it again replaces it."""
-    await store.put_source(SOURCE)
-    at_once = store.sources[SOURCE.name]
-    renewed = replace(SOURCE, secrets=("whsec_c",), initiators=None)
-    await store.put_source(renewed)
-
-    after = await reopen()
-
-    assert at_once == SOURCE
-    assert dict(after.sources) == {SOURCE.name: renewed}
-
-
-async def test_a_name_of_a_source_is_taken_once(store: Store) -> None:
-    """A second source of the same name is a conflict."""
-    await store.create_source(SOURCE)
-
-    with pytest.raises(Conflict):
-        await store.create_source(replace(SOURCE, secrets=("whsec_c",)))
-
-    assert store.sources[SOURCE.name] == SOURCE
-
-
-async def test_changes_of_a_source_undo_nothing(store: Store, reopen: Reopen) -> None:
-    """Each change is given the source as the one before left it; one that is not there has none."""
-    await store.create_source(replace(SOURCE, secrets=()))
-
-    def one_more(source: Source) -> Source:
-        return replace(source, secrets=(*source.secrets, f"whsec_{len(source.secrets)}"))
-
-    async with anyio.create_task_group() as group:
-        for _ in range(5):
-            group.start_soon(store.change_source, SOURCE.name, one_more)
-    with pytest.raises(NotFound):
-        await store.change_source(SourceName("nobody"), one_more)
-    after = await reopen()
-
-    assert after.sources[SOURCE.name].secrets == tuple(f"whsec_{number}" for number in range(5))
-    assert list(after.sources) == [SOURCE.name]
-
-
-async def test_a_source_is_kept_with_every_proof(store: Store, reopen: Reopen) -> None:
-    """Of whatever format a source is and however it proves itself, it comes back as it was."""
-    kinds = [
-        Source(
-            name=SourceName(kind),
-            format=kind,
-            headers=("X-Key: one", "X-Key: two"),
-            hmac_secrets=("one", "two"),
-            issuer=Issuer(issuer="https://a", jwks_uri="https://a/jwks", expected_aud="b"),
-        )
-        for kind in SourceFormat
-    ]
-    for source in kinds:
-        await store.put_source(source)
-
-    after = await reopen()
-
-    assert list(after.sources.values()) == sorted(kinds, key=lambda one: one.name)
-
-
-async def test_a_management_client_is_kept(store: Store) -> None:
-    """A management client is found by its name, as it was put last."""
-    client = ManagementClient(
-        client_id=ClientId("ops"), secret_hash="hash", scopes=frozenset({Scope.READ_CLIENTS})
-    )
-    await store.put_management_client(replace(client, secret_hash="older"))
-    await store.put_management_client(client)
-
-    found = await store.management_client(client.client_id)
-
-    assert found == client
-    assert await store.management_client(ClientId("nobody")) is None
-
-
-READ, ROTATE = Scope.READ_EVENTS, Scope.ROTATE_KEYS
-
-
-def a_client(*scopes: Scope, client_id: str = "ops", secret_hash: str = "hash") -> ManagementClient:
-    """Return a management client that may do so much."""
-    return ManagementClient(
-        client_id=ClientId(client_id), secret_hash=secret_hash, scopes=frozenset(scopes)
-    )
-
-
-def an_access(clock: FakeClock, *scopes: Scope, client_id: str = "ops") -> Access:
-    """Return what a token allows for an hour."""
-    return Access(
-        client_id=ClientId(client_id),
-        scopes=frozenset(scopes),
-        expires_at=clock.now() + timedelta(hours=1),
-    )
-
-
-async def test_an_access_token_is_known_until_it_expires(store: Store, clock: FakeClock) -> None:
-    """What a token allows is known by its hash, up to its end."""
-    access = an_access(clock, READ, ROTATE)
-    await store.put_management_client(a_client(READ, ROTATE))
-    await store.grant("hash", access)
-
-    before = await store.access("hash")
-    clock.advance(hours=1)
-
-    assert before == access
-    assert await store.access("hash") is None
-    assert await store.access("another") is None
-
-
-async def test_a_revoked_token_is_forgotten(store: Store, clock: FakeClock) -> None:
-    """A revoked token allows nothing; to revoke an unknown one is no error."""
-    await store.put_management_client(a_client(READ))
-    await store.grant("hash", an_access(clock, READ))
-    before = await store.access("hash")
-
-    await store.revoke("hash")
-    await store.revoke("hash")
-
-    assert before is not None
-    assert await store.access("hash") is None
-
-
-async def test_a_token_of_nobody_opens_nothing(store: Store, clock: FakeClock) -> None:
-    """A token whose client is not there allows nothing, nor once there is one of that name."""
-    await store.grant("hash", an_access(clock, READ))
-    before = await store.access("hash")
-
-    await store.put_management_client(a_client(READ))
-
-    assert before is None
-    assert await store.access("hash") is None
-
-
-async def test_a_token_allows_no_more_than_its_client_may(store: Store, clock: FakeClock) -> None:
-    """What a token was granted beyond its client's scopes it does not allow."""
-    await store.put_management_client(a_client(READ))
-
-    await store.grant("hash", an_access(clock, READ, ROTATE))
-
-    assert await store.access("hash") == an_access(clock, READ)
-
-
-async def test_scopes_that_are_taken_away_take_the_tokens_along(
-    store: Store, clock: FakeClock
-) -> None:
-    """A client whose scopes were changed asks for a new token; the others' are left alone."""
-    for name in ("ops", "audit"):
-        await store.put_management_client(a_client(READ, ROTATE, client_id=name))
-        await store.grant(name, an_access(clock, READ, ROTATE, client_id=name))
-
-    await store.put_management_client(a_client(READ))
-    await store.put_management_client(a_client(READ, ROTATE))
-
-    assert await store.access("ops") is None
-    assert await store.access("audit") == an_access(clock, READ, ROTATE, client_id="audit")
-
-
-async def test_a_secret_that_is_hashed_anew_takes_no_token(store: Store, clock: FakeClock) -> None:
-    """One and the same secret has another hash at each start: tokens outlive a restart."""
-    await store.put_management_client(a_client(READ, secret_hash="salted"))
-    await store.grant("hash", an_access(clock, READ))
-
-    await store.put_management_client(a_client(READ, secret_hash="salted otherwise"))
-
-    assert await store.access("hash") == an_access(clock, READ)
-
-
-async def test_management_clients_that_are_not_kept_are_gone_with_their_tokens(
-    store: Store, clock: FakeClock, reopen: Reopen
-) -> None:
-    """Who is not named can do nothing any more, even where a client of that name comes back."""
-    for name in ("ops", "audit", "left"):
-        await store.put_management_client(a_client(READ, client_id=name))
-        await store.grant(name, an_access(clock, READ, client_id=name))
-
-    gone = await store.keep_management_clients([ClientId("audit"), ClientId("unheard-of")])
-    again = await store.keep_management_clients({ClientId("audit")})
-    await store.put_management_client(a_client(READ, client_id="left"))
-
-    after = await reopen()
-    assert (list(gone), list(again)) == ([ClientId("left"), ClientId("ops")], [])
-    assert await after.management_client(ClientId("ops")) is None
-    assert await after.access("left") is None
-    assert await after.access("audit") == an_access(clock, READ, client_id="audit")
-
-
-async def test_where_none_is_named_none_is_kept(store: Store) -> None:
-    """A file without management clients leaves none."""
-    await store.put_management_client(a_client(READ))
-
-    assert list(await store.keep_management_clients(())) == [ClientId("ops")]
-    assert await store.management_client(ClientId("ops")) is None
-
-
-async def test_a_source_that_is_deleted_is_forgotten(store: Store, reopen: Reopen) -> None:
-    """What is deleted does not come back with the next start; an unknown name is no error."""
-    source = Source(name=SourceName("hr"), secrets=("whsec_x",))
-    await store.put_source(source)
-    await store.delete_source(SourceName("hr"))
-    await store.delete_source(SourceName("nobody"))
-    gone = "hr" not in store.sources
-
-    again = await reopen()
-
-    assert gone
-    assert "hr" not in again.sources
