@@ -55,6 +55,15 @@ def packed(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+def packed_plainly(value: object) -> str:
+    """Return *value* as JSON that escapes no more than it must.
+
+    For text that SQL takes out of it again: half a surrogate is refused when the whole is bound
+    (UnicodeEncodeError), where its escape would come to lie in the store, and never be read again.
+    """
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
 def packed_texts(texts: Mapping[str, str]) -> str | None:
     """Return a mapping as JSON; None where it is empty."""
     return packed(dict(texts)) if texts else None

@@ -12,9 +12,10 @@ import psycopg
 
 from dispatcher.adapters.postgres.connections import PATIENCE, unavailable
 from dispatcher.adapters.postgres.engine import Engine
-from dispatcher.adapters.postgres.intake import Batch, Overtaken, Taken, accept_all
+from dispatcher.adapters.postgres.intake import Overtaken, accept_all
 from dispatcher.domain.errors import StoreUnavailable
 from dispatcher.domain.events import Receipt
+from dispatcher.stored.intake import Batch, Taken
 
 _LARGEST_GROUP = 128
 _GROUPS_AT_ONCE = 2

@@ -5,29 +5,15 @@ batch is taken in as a whole or not at all; one that contradicts what is known s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dispatcher.adapters.postgres.joins import Join, join_all, known_subs
 from dispatcher.adapters.postgres.scopes import lock_scopes, scopes_of
 from dispatcher.adapters.postgres.transactions import Transaction, columns
 from dispatcher.domain.errors import Conflict
-from dispatcher.domain.events import (
-    EventState,
-    Intake,
-    LogoutEvent,
-    Receipt,
-    SessionJoined,
-    fingerprint,
-)
-from dispatcher.stored.rows import EVENT_COLUMNS, event_id, join_id, row_of_event
+from dispatcher.domain.events import EventState, LogoutEvent, SessionJoined
+from dispatcher.stored.intake import Batch, Key, New, Remembered, Taken, TakingIn
+from dispatcher.stored.rows import EVENT_COLUMNS, row_of_event
 from dispatcher.stored.values import micros, packed
-
-Batch = Sequence[Intake]
-Taken = list[Receipt] | Conflict
-"""What became of a batch."""
-_Key = tuple[str, str]
-_Numbers = tuple[int | None, int | None]
-"""The number of an event, or of a join."""
 
 _KNOWN = """
 SELECT source, id, fingerprint, event, joined FROM intake
@@ -75,14 +61,6 @@ class Overtaken(Exception):
     """Another replica took in the same id at the same moment: look again."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """An intake that is known by its id: what it said, and its number."""
-
-    fingerprint: str
-    numbers: _Numbers
-
-
 async def accept_all(tx: Transaction, batches: Sequence[Batch]) -> list[Taken]:
     """Store each of *batches*, or say what it contradicts.
 
@@ -90,92 +68,26 @@ async def accept_all(tx: Transaction, batches: Sequence[Batch]) -> list[Taken]:
     """
     intakes = [intake for batch in batches for intake in batch]
     lock_scopes(tx, intakes)
-    ledger = _Ledger(await _known(tx, intakes), await known_subs(tx, intakes))
-    taken = [ledger.take(batch) for batch in batches]
-    await _number(tx, ledger)
-    await _remember(tx, ledger)
-    for wave in _waves(ledger.new):
+    taking = TakingIn(await _known(tx, intakes), await known_subs(tx, intakes))
+    taken = [taking.take(batch) for batch in batches]
+    await _number(tx, taking)
+    await _remember(tx, taking)
+    for wave in _waves(taking.new):
         await _write(tx, wave)
-    return [one if isinstance(one, Conflict) else ledger.receipts(one) for one in taken]
+    return [one if isinstance(one, Conflict) else taking.receipts(one) for one in taken]
 
 
-async def _known(tx: Transaction, intakes: Batch) -> dict[_Key, _Known]:
+async def _known(tx: Transaction, intakes: Batch) -> dict[Key, Remembered]:
     keys = {(intake.source, intake.id) for intake in intakes}
     rows = await tx.rows(_KNOWN, [source for source, _ in keys], [name for _, name in keys])
-    return {(source, name): _Known(said, (event, join)) for source, name, said, event, join in rows}
+    return {
+        (source, name): Remembered(said, (event, join)) for source, name, said, event, join in rows
+    }
 
 
-@dataclass(slots=True)
-class _New:
-    """An intake that is taken in, its number, and that of the latest event before it."""
-
-    intake: Intake
-    fingerprint: str
-    number: int = 0
-    after_event: int = 0
-
-    @property
-    def numbers(self) -> _Numbers:
-        """The number of the event, or of the join."""
-        is_event = isinstance(self.intake, LogoutEvent)
-        return (self.number, None) if is_event else (None, self.number)
-
-
-class _Ledger:
-    """What is known, and what comes to be known, batch after batch."""
-
-    def __init__(self, known: dict[_Key, _Known], subs: dict[str, str]) -> None:
-        self._known = known
-        self._subs = subs
-        self._taken: dict[_Key, _New] = {}
-        self._told: set[_Key] = set()
-
-    @property
-    def new(self) -> list[_New]:
-        """What is to be written, in its order."""
-        return list(self._taken.values())
-
-    def take(self, batch: Batch) -> Batch | Conflict:
-        """Take *batch* in; return the first contradiction, and nothing of it is taken in."""
-        taken, subs = dict(self._taken), dict(self._subs)
-        for index, intake in enumerate(batch):
-            try:
-                self._take(intake)
-            except Conflict as conflict:
-                self._taken, self._subs = taken, subs
-                return Conflict(f"[{index}]: {conflict.message}")
-        return batch
-
-    def _take(self, intake: Intake) -> None:
-        key, said = (intake.source, intake.id), fingerprint(intake)
-        known = self._known.get(key) or self._taken.get(key)
-        if known is not None:
-            if known.fingerprint != said:
-                raise Conflict(f"The id {intake.id} was used before, with other content.")
-            return
-        if isinstance(intake, SessionJoined) and (
-            self._subs.setdefault(intake.sid, intake.sub) != intake.sub
-        ):
-            raise Conflict("The session is known with another sub.")
-        self._taken[key] = _New(intake, said)
-
-    def receipts(self, batch: Batch) -> list[Receipt]:
-        """Return the receipts of a batch that was taken in, asked for in the order of taking."""
-        receipts: list[Receipt] = []
-        for intake in batch:
-            key = intake.source, intake.id
-            known = self._known.get(key) or self._taken[key]
-            repeated = key in self._known or key in self._told
-            self._told.add(key)
-            event, joined = known.numbers
-            known_as = join_id(joined or 0) if event is None else event_id(event)
-            receipts.append(Receipt(id=intake.id, event_id=known_as, repeated=repeated))
-        return receipts
-
-
-async def _number(tx: Transaction, ledger: _Ledger) -> None:
+async def _number(tx: Transaction, taking: TakingIn) -> None:
     """Give what is new its numbers; a join remembers the latest event, of any scope, before it."""
-    new = ledger.new
+    new = taking.new
     joins = [one for one in new if isinstance(one.intake, SessionJoined)]
     events = len(new) - len(joins)
     # One more than there are events, so that the first join has something to be after.
@@ -190,26 +102,18 @@ async def _number(tx: Transaction, ledger: _Ledger) -> None:
             one.number = next(joined)[0]
 
 
-async def _remember(tx: Transaction, ledger: _Ledger) -> None:
+async def _remember(tx: Transaction, taking: TakingIn) -> None:
     """Remember the ids; in order, so that replicas wait for each other in no circle."""
-    new = sorted(ledger.new, key=lambda one: (one.intake.source, one.intake.id))
+    new = sorted(taking.new, key=lambda one: (one.intake.source, one.intake.id))
     if not new:
         return
-    rows = [
-        (one.intake.source, one.intake.id, one.fingerprint, *one.numbers, _received_at(one))
-        for one in new
-    ]
-    if await tx.count(_REMEMBER, *columns(rows)) < len(new):
+    if await tx.count(_REMEMBER, *columns([one.row for one in new])) < len(new):
         raise Overtaken
 
 
-def _received_at(one: _New) -> int:
-    return micros(one.intake.received_at)
-
-
-def _waves(new: Sequence[_New]) -> list[list[_New]]:
+def _waves(new: Sequence[New]) -> list[list[New]]:
     """Divide what is new, so that in no wave a join meets anything else of its scopes."""
-    waves: list[list[_New]] = []
+    waves: list[list[New]] = []
     events: dict[str, int] = {}
     joins: dict[str, int] = {}
     for one in new:
@@ -224,7 +128,7 @@ def _waves(new: Sequence[_New]) -> list[list[_New]]:
     return waves
 
 
-async def _write(tx: Transaction, wave: Sequence[_New]) -> None:
+async def _write(tx: Transaction, wave: Sequence[New]) -> None:
     """Write what meets nothing else of its scopes: joins, then events."""
     joins = [
         Join(one.intake, one.after_event) for one in wave if isinstance(one.intake, SessionJoined)

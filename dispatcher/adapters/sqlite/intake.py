@@ -1,96 +1,120 @@
-"""Taking in what sources send: events to be matched, and joins for the session registry."""
+"""Taking in what sources send: events to be matched, and joins for the session registry.
+
+What waits at one moment is taken in by a handful of statements, whatever its size. A batch is taken
+in as a whole or not at all; one that contradicts what is known spoils no other.
+"""
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import assert_never
 
-from dispatcher.adapters.sqlite.joins import join
+from dispatcher.adapters.sqlite.joins import join, known_subs
 from dispatcher.adapters.sqlite.transactions import Transaction
 from dispatcher.domain.errors import Conflict
-from dispatcher.domain.events import (
-    EventState,
-    Intake,
-    LogoutEvent,
-    Receipt,
-    SessionJoined,
-    fingerprint,
-)
-from dispatcher.stored.rows import EVENT_COLUMNS, event_id, join_id, row_of_event
-from dispatcher.stored.values import micros, packed
+from dispatcher.domain.events import EventState, LogoutEvent, SessionJoined
+from dispatcher.stored.intake import Batch, Key, New, Remembered, Taken, TakingIn
+from dispatcher.stored.rows import EVENT_COLUMNS, row_of_event
+from dispatcher.stored.values import packed, packed_plainly
+
+
+def _fields(columns: int) -> str:
+    return ", ".join(f"value ->> {column}" for column in range(columns))
+
 
 _KNOWN = """
-SELECT json_array(fingerprint, event, joined) FROM intake WHERE source = ?1 AND id = ?2
+SELECT json_group_array(json_array(source, intake.id, fingerprint, event, joined))
+FROM jsonb_each(?) CROSS JOIN intake ON source = value ->> 0 AND intake.id = value ->> 1
 """
-_REMEMBER = """
-INSERT INTO intake (source, id, fingerprint, event, joined, received_at) VALUES (?, ?, ?, ?, ?, ?)
-"""
+_LATEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'"
+_NUMBER_JOINS = "UPDATE meta SET joins = joins + ? RETURNING joins"
+_REMEMBER = f"""
+INSERT INTO intake (source, id, fingerprint, event, joined, received_at)
+SELECT {_fields(6)} FROM jsonb_each(?)
+"""  # noqa: S608 - constants
 _ACCEPT = f"""
-INSERT INTO event ({EVENT_COLUMNS.removeprefix("number, ")}, state)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""  # noqa: S608 - a constant list of columns
-_END_SESSION = """
-UPDATE session SET ended_by = iif(ended_at IS NULL, ?1, ended_by),
-    ended_at = coalesce(ended_at, ?2), kept_from = max(kept_from, ?2)
-WHERE sid = ?3
-"""
+INSERT INTO event ({EVENT_COLUMNS}, state)
+SELECT {_fields(13)}, '{EventState.ACCEPTED}' FROM jsonb_each(?)
+"""  # noqa: S608 - constants
 _END_SESSIONS = """
-UPDATE session SET ended_by = iif(ended_at IS NULL, ?1, ended_by),
-    ended_at = coalesce(ended_at, ?2), kept_from = max(kept_from, ?2)
-WHERE sub = ?3 AND sid NOT IN (SELECT value FROM json_each(?4))
+WITH hit (sid, number, ended_at) AS (
+    SELECT session.sid, number, coalesce(occurred_at, received_at)
+    FROM event JOIN session ON session.sid = event.sid
+    WHERE number BETWEEN ?1 AND ?2
+    UNION ALL
+    SELECT session.sid, number, coalesce(occurred_at, received_at)
+    FROM event JOIN session ON session.sub = event.sub
+    WHERE number BETWEEN ?1 AND ?2 AND event.sid IS NULL
+        AND session.sid NOT IN (SELECT value FROM json_each(coalesce(except_sids, '[]')))),
+ended AS (SELECT sid, min(number) AS earliest, max(ended_at) AS latest FROM hit GROUP BY sid)
+UPDATE session SET
+    ended_by = iif(ended_at IS NULL, earliest, ended_by),
+    ended_at = coalesce(ended_at,
+        (SELECT coalesce(occurred_at, received_at) FROM event WHERE number = earliest)),
+    kept_from = max(kept_from, latest)
+FROM ended WHERE session.sid = ended.sid
 """
 
 
-def accept(tx: Transaction, batch: Sequence[Intake]) -> list[Receipt]:
-    """Store *batch*; raise Conflict, naming the index, for the first that contradicts."""
-    return list(_taken_in(tx, batch))
+def accept_all(tx: Transaction, batches: Sequence[Batch]) -> list[Taken]:
+    """Store each of *batches*, or say what it contradicts."""
+    intakes = [intake for batch in batches for intake in batch]
+    taking = TakingIn(_known(tx, intakes), known_subs(tx, intakes))
+    taken = [taking.take(batch) for batch in batches]
+    if taking.new:
+        _write(tx, taking.new)
+    return [one if isinstance(one, Conflict) else taking.receipts(one) for one in taken]
 
 
-def _taken_in(tx: Transaction, batch: Sequence[Intake]) -> Iterator[Receipt]:
-    for index, intake in enumerate(batch):
-        try:
-            yield _take_in(tx, intake)
-        except Conflict as conflict:
-            raise Conflict(f"[{index}]: {conflict.message}") from None
+def _known(tx: Transaction, intakes: Batch) -> dict[Key, Remembered]:
+    keys = {(intake.source, intake.id) for intake in intakes}
+    return {
+        (source, name): Remembered(said, (event, joined))
+        for source, name, said, event, joined in tx.read(_KNOWN, packed([*keys]))
+    }
 
 
-def _take_in(tx: Transaction, intake: Intake) -> Receipt:
-    digest = fingerprint(intake)
-    known = tx.read(_KNOWN, intake.source, intake.id)
-    if known is not None:
-        return _repeated(intake, digest, *known)
-    event, joined = None, None
-    match intake:
-        case LogoutEvent():
-            event = _accept_event(tx, intake)
-        case SessionJoined():
-            joined = join(tx, intake)
-        case _:
-            assert_never(intake)
-    received_at = micros(intake.received_at)
-    tx.write(_REMEMBER, intake.source, intake.id, digest, event, joined, received_at)
-    return _receipt(intake, event, joined, repeated=False)
+def _write(tx: Transaction, new: Sequence[New]) -> None:
+    """Write what is *new*, in its order: a join finds the events before it, and no later one."""
+    _number(tx, new)
+    events: list[tuple[int, LogoutEvent]] = []
+    for one in new:
+        match one.intake:
+            case LogoutEvent() as event:
+                events.append((one.number, event))
+            case SessionJoined() as joined:
+                _accept_events(tx, events)
+                events = []
+                join(tx, joined, after_event=one.after_event)
+            case _:
+                assert_never(one.intake)
+    _accept_events(tx, events)
+    tx.write(_REMEMBER, packed_plainly([one.row for one in new]))
 
 
-def _repeated(
-    intake: Intake, digest: str, known_digest: str, event: int | None, joined: int | None
-) -> Receipt:
-    if digest != known_digest:
-        raise Conflict(f"The id {intake.id} was used before, with other content.")
-    return _receipt(intake, event, joined, repeated=True)
+def _number(tx: Transaction, new: Sequence[New]) -> None:
+    """Give what is new its numbers; a join remembers the latest event, of any scope, before it."""
+    latest = int(tx.read(_LATEST))
+    joins = _joins_from(tx, sum(isinstance(one.intake, SessionJoined) for one in new))
+    for one in new:
+        one.after_event = latest
+        if isinstance(one.intake, LogoutEvent):
+            latest = one.number = latest + 1
+        else:
+            one.number = next(joins)
 
 
-def _receipt(intake: Intake, event: int | None, joined: int | None, *, repeated: bool) -> Receipt:
-    known_as = join_id(joined or 0) if event is None else event_id(event)
-    return Receipt(id=intake.id, event_id=known_as, repeated=repeated)
+def _joins_from(tx: Transaction, joins: int) -> Iterator[int]:
+    """Return the numbers of so many *joins*, and of none that comes after."""
+    last = int(tx.read(_NUMBER_JOINS, joins)) if joins else 0
+    return count(last - joins + 1)
 
 
-def _accept_event(tx: Transaction, event: LogoutEvent) -> int:
-    """Store *event* to be matched, and note that its sessions are over."""
-    tx.write(_ACCEPT, *row_of_event(event), EventState.ACCEPTED)
-    number = tx.connection.last_insert_rowid()
-    ended_at = micros(event.ended_at)
-    if event.user_wide:
-        tx.write(_END_SESSIONS, number, ended_at, event.sub, packed(event.except_sids))
-    else:
-        tx.write(_END_SESSION, number, ended_at, event.sid)
-    tx.stir()
-    return number
+def _accept_events(tx: Transaction, events: Sequence[tuple[int, LogoutEvent]]) -> None:
+    """Store *events* to be matched, and note that their sessions are over."""
+    if events:
+        tx.write(
+            _ACCEPT, packed_plainly([(number, *row_of_event(event)) for number, event in events])
+        )
+        (first, _), (last, _) = events[0], events[-1]
+        tx.write(_END_SESSIONS, first, last)
+        tx.stir()

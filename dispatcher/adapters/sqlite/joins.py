@@ -12,13 +12,14 @@ ended since: a repeat of a fact is no new login, for which an OP gives out a new
 from collections.abc import Sequence
 
 from dispatcher.adapters.sqlite.transactions import Transaction
-from dispatcher.domain.errors import Conflict
-from dispatcher.domain.events import LogoutEvent, SessionJoined
+from dispatcher.domain.events import Intake, LogoutEvent, SessionJoined
 from dispatcher.domain.sessions import ends_late_join
 from dispatcher.stored.rows import EVENT_COLUMNS, event_number, event_of
-from dispatcher.stored.values import maybe_micros, micros, packed, packed_texts
+from dispatcher.stored.values import maybe_micros, micros, packed, packed_plainly, packed_texts
 
-_SUB = "SELECT json_quote(sub) FROM session WHERE sid = ?"
+_SUBS = """
+SELECT json_group_object(sid, sub) FROM json_each(?) CROSS JOIN session ON sid = value
+"""
 _KEEP_SESSION = """
 INSERT INTO session (sid, sub, session_metadata, created_at, expires_at, kept_from)
 VALUES (?, ?, ?, ?, ?, ?)
@@ -30,8 +31,7 @@ ON CONFLICT (sid) DO UPDATE SET
 _KNOWN_CLIENTS = "SELECT json_group_object(client_id, sub) FROM session_client WHERE sid = ?"
 _KEEP_CLIENTS = """
 INSERT INTO session_client (sid, client_id, sub, joined_at, after_event)
-SELECT ?1, value ->> 0, value ->> 1, ?2, (SELECT coalesce(max(number), 0) FROM event)
-FROM jsonb_each(?3) WHERE true
+SELECT ?1, value ->> 0, value ->> 1, ?2, ?3 FROM jsonb_each(?4) WHERE true
 ON CONFLICT (sid, client_id) DO UPDATE SET
     sub = excluded.sub, joined_at = max(joined_at, excluded.joined_at)
 """
@@ -46,19 +46,21 @@ SELECT ended.value, ?2, client.value FROM json_each(?1) AS ended, json_each(?3) 
 """
 _MATCH_AGAIN = "UPDATE event SET due = 1 WHERE number IN (SELECT value FROM json_each(?))"
 _END = "UPDATE session SET ended_at = ?, ended_by = ? WHERE sid = ? AND ended_at IS NULL"
-_NUMBER = "UPDATE meta SET joins = joins + 1 RETURNING joins"
 
 
-def join(tx: Transaction, joined: SessionJoined) -> int:
-    """Keep what *joined* says; return its number. Raises Conflict for another ``sub``."""
-    known_sub = tx.read(_SUB, joined.sid)
-    if known_sub not in {None, joined.sub}:
-        raise Conflict("The session is known with another sub.")
+def known_subs(tx: Transaction, intakes: Sequence[Intake]) -> dict[str, str]:
+    """Return the ``sub`` of each session that is known and that *intakes* join."""
+    sids = {intake.sid for intake in intakes if isinstance(intake, SessionJoined)}
+    known: dict[str, str] = tx.read(_SUBS, packed([*sids])) if sids else {}
+    return known
+
+
+def join(tx: Transaction, joined: SessionJoined, *, after_event: int) -> None:
+    """Keep what *joined* says, whose ``sub`` is that of the session, if there is one."""
     _keep_session(tx, joined)
-    added = _keep_clients(tx, joined)
+    added = _keep_clients(tx, joined, after_event)
     if added:
         _end_late(tx, joined, added)
-    return int(tx.read(_NUMBER))
 
 
 def _keep_session(tx: Transaction, joined: SessionJoined) -> None:
@@ -74,7 +76,7 @@ def _keep_session(tx: Transaction, joined: SessionJoined) -> None:
     )
 
 
-def _keep_clients(tx: Transaction, joined: SessionJoined) -> list[str]:
+def _keep_clients(tx: Transaction, joined: SessionJoined, after_event: int) -> list[str]:
     """Keep who joined; return those that were not in the session before.
 
     Who is named without a ``sub`` keeps the one that it is known to have.
@@ -85,7 +87,8 @@ def _keep_clients(tx: Transaction, joined: SessionJoined) -> list[str]:
         for client in joined.clients
     }
     joined_at = micros(joined.occurred_at or joined.received_at)
-    tx.write(_KEEP_CLIENTS, joined.sid, joined_at, packed(list(subs.items())))
+    keep = packed_plainly([*subs.items()])
+    tx.write(_KEEP_CLIENTS, joined.sid, joined_at, after_event, keep)
     return [client_id for client_id in subs if client_id not in known]
 
 

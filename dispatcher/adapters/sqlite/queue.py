@@ -6,13 +6,13 @@ from datetime import timedelta
 from dispatcher.adapters.sqlite.breakers import pause, resume
 from dispatcher.adapters.sqlite.claims import Loan, claim
 from dispatcher.adapters.sqlite.engine import Door
-from dispatcher.adapters.sqlite.intake import accept
+from dispatcher.adapters.sqlite.intake import accept_all
 from dispatcher.adapters.sqlite.matching import match
 from dispatcher.adapters.sqlite.opening import keep_time
 from dispatcher.adapters.sqlite.pruning import prune
 from dispatcher.adapters.sqlite.retries import retry
 from dispatcher.adapters.sqlite.settlements import settle
-from dispatcher.adapters.sqlite.transactions import Transaction
+from dispatcher.adapters.sqlite.transactions import Joint, Transaction
 from dispatcher.domain.deliveries import Delivery, DeliveryId, Retrial, Settled
 from dispatcher.domain.errors import DiskReserve
 from dispatcher.domain.events import ClientId, Intake, Receipt
@@ -29,7 +29,7 @@ class SqliteQueue(Door):
         """Store the whole *batch* or nothing of it; a repeat gets the receipt of the first."""
         if self._engine.disk.low():
             raise DiskReserve
-        return await self._engine.writer.run(lambda tx: accept(tx, batch))
+        return await self._engine.writer.run(Joint(accept_all, batch))
 
     async def match(self, limit: int, matcher: Matcher) -> Sequence[Matched]:
         """Match up to *limit* events that are due, oldest first, and store what they owe."""

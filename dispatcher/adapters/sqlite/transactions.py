@@ -1,17 +1,19 @@
 """One transaction for all that is waiting to be written, and one answer for each.
 
 A command is a function of a ``Transaction``. Those that wait at one moment share one commit, each
-in a savepoint of its own, so that one that raises spoils nobody else. After a commit that failed,
+in a savepoint of its own, so that one that raises spoils nobody else; some kinds are run together,
+and one by one where that fails. After a commit that failed,
 nobody knows what is on the disk: all are told that the store does not answer, the connection is
 closed, and the next group opens another and reads anew what is known from the file.
 """
 
 import contextlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import apsw
 
@@ -21,6 +23,7 @@ from dispatcher.stored.books import Books
 from dispatcher.stored.hint import Stir
 from dispatcher.stored.values import micros
 
+G = TypeVar("G")
 T = TypeVar("T")
 _CHECKPOINT_PAGES = 2000
 
@@ -63,6 +66,25 @@ class Transaction:
 
 
 Command = Callable[[Transaction], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Joint(Generic[G, T]):
+    """A command that is run once for all of its kind that wait: one set of statements serves all.
+
+    *run* returns for each of what they were *given* what came of it, in the same order: a result,
+    or what is raised where that one waits.
+    """
+
+    run: Callable[[Transaction, Sequence[G]], Sequence[T | Exception]]
+    given: G
+
+    def __call__(self, tx: Transaction) -> T:
+        """Run it alone."""
+        [result] = self.run(tx, [self.given])
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 @dataclass(slots=True)
@@ -141,11 +163,36 @@ class Scribe:
     ) -> tuple[list[Answer], Stir | None]:
         connection.execute("BEGIN IMMEDIATE")
         tx = Transaction(connection, self.books, self._clock.steady())
-        answers = [_run(tx, command) for command in commands]
+        answers = _run_all(tx, commands)
         stir = Stir(_next_due(tx), tx.stirs) if tx.stirs or tx.dues_changed else None
         connection.execute("COMMIT")
         self.books = tx.books
         return answers, stir
+
+
+def _run_all(tx: Transaction, commands: Sequence[Command[Any]]) -> list[Answer]:
+    """Run *commands*, those of one kind together; return what came of each, in their order."""
+    kinds: dict[object, list[int]] = defaultdict(list)
+    for place, command in enumerate(commands):
+        kinds[command.run if isinstance(command, Joint) else command].append(place)
+    answers: dict[int, Answer] = {}
+    for places in kinds.values():
+        together = [commands[place] for place in places]
+        answers |= zip(places, _run_together(tx, together), strict=True)
+    return [answers[place] for place in range(len(commands))]
+
+
+def _run_together(tx: Transaction, commands: Sequence[Command[Any]]) -> list[Answer]:
+    """Run commands of one kind at once; one by one where something spoils that for all."""
+    joint = [command for command in commands if isinstance(command, Joint)]
+    if len(joint) > 1:
+        answer = _run(tx, lambda tx: joint[0].run(tx, [command.given for command in joint]))
+        if answer.error is None:
+            return [
+                Answer(error=one) if isinstance(one, Exception) else Answer(one)
+                for one in answer.result
+            ]
+    return [_run(tx, command) for command in commands]
 
 
 def _run(tx: Transaction, command: Command[Any]) -> Answer:

@@ -42,6 +42,8 @@ OFTEN = {
 
 SMALL = ("lane", "meta")
 """Tables with a row for each application at most."""
+GATHERED = ("ended", "gone", "hit", "scope")
+"""What a statement has gathered itself, by an index."""
 WAITING = "USING INDEX event_due"
 """An index of nothing but what is waited for, of which a bite is taken from the head."""
 
@@ -75,7 +77,7 @@ def _is_small(step: str) -> bool:
         "VIRTUAL TABLE" in step
         or "CONSTANT ROW" in step
         or what.startswith("(")
-        or what in {"scope", "gone", *SMALL}
+        or what in {*GATHERED, *SMALL}
         or step.endswith(WAITING)
     )
 

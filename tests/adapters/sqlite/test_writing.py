@@ -10,8 +10,9 @@ import apsw
 import pytest
 
 from dispatcher.adapters.sqlite import SqliteStore
-from dispatcher.adapters.sqlite.intake import accept
+from dispatcher.adapters.sqlite.intake import accept_all
 from dispatcher.adapters.sqlite.readers import Reading
+from dispatcher.adapters.sqlite.transactions import Joint
 from dispatcher.domain.errors import Conflict, StoreUnavailable
 from dispatcher.domain.ledger import EventFilter
 from tests.adapters.sqlite.conftest import Open
@@ -198,7 +199,7 @@ async def test_an_error_of_the_disk_spoils_its_whole_group(store: SqliteStore) -
     def broken(_: Any) -> None:
         raise apsw.IOError
 
-    answers, _ = scribe.write([lambda tx: accept(tx, [an_event()]), broken])
+    answers, _ = scribe.write([Joint(accept_all, [an_event()]), broken])
     after, _ = scribe.write([lambda tx: tx.read("SELECT count(*) FROM event")])
     scribe.close()
 
