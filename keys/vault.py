@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from keys import rotation
 from keys.algorithms import ALGORITHMS, algorithm
+from keys.bursts import Bursts
 from keys.errors import KeysAreImported, KeyUnavailable, NextKeyTooNew, RingContended
 from keys.jwk import JWK
 from keys.ring import Entry, KeyRing, Place
@@ -73,8 +74,8 @@ class Vault:
         self._seal = seal
         self._enabled = algorithms
         self._imported = imported
-        self._inline = threads == 0
-        self._threads = SigningThreads(threads)
+        self._threads = None if threads == 0 else SigningThreads(threads)
+        self._bursts = Bursts()
         self._changing = anyio.Lock()
         self._ring = _EMPTY
         self._jwks: list[JWK] = []
@@ -94,9 +95,10 @@ class Vault:
         """Load the ring, and make what it lacks for the enabled `algorithms`.
 
         With `imported` keys the ring is made of these alone and never stored: the first of an
-        algorithm signs, the others are published. `threads=0` signs inline, None on every core.
-        Raises KeyUnavailable (an unknown algorithm; no key for any), UnknownMasterKey, SealBroken,
-        RingDamaged or RingContended.
+        algorithm signs, the others are published. RSA signs on `threads`: None means one for each
+        core, 0 the loop's own, where the other algorithms sign anyway. Raises KeyUnavailable (an
+        unknown algorithm; no key for any), UnknownMasterKey, SealBroken, RingDamaged or
+        RingContended.
         """
         names = tuple(dict.fromkeys(algorithm(name).name for name in algorithms))
         vault = cls(
@@ -186,15 +188,14 @@ class Vault:
     def close(self) -> None:
         """End the signing threads. Whoever signs afterwards gets KeyUnavailable."""
         self._signers = {}
-        self._threads.close()
+        if self._threads is not None:
+            self._threads.close()
 
     async def _mint(self, key: SigningKey, claims: Mapping[str, object], typ: str | None) -> str:
         signing_input = key.signing_input(claims, typ=typ)
-        if ALGORITHMS[key.alg].slow:
-            # Only what lets go of the interpreter's lock is worth a hop to a thread.
-            signature = await self._threads.run(partial(key.signature, signing_input))
-        else:
-            signature = key.signature(signing_input)
+        # Only what lets go of the interpreter's lock for long is worth a hop to a thread.
+        signers = self._threads if ALGORITHMS[key.alg].slow else None
+        signature = await (signers or self._bursts).run(partial(key.signature, signing_input))
         return compact(signing_input, signature)
 
     async def _fill(self, imported: Sequence[SigningKey], *, now: datetime) -> None:
@@ -257,7 +258,7 @@ class Vault:
 
     async def _off_loop(self, work: Callable[[], _T]) -> _T:
         """Do what takes long (making RSA keys) on a thread; inline where there are none."""
-        return work() if self._inline else await to_thread.run_sync(work)
+        return work() if self._threads is None else await to_thread.run_sync(work)
 
 
 def _maker(now: datetime) -> rotation.NewKey:

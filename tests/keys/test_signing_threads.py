@@ -2,6 +2,9 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
+from itertools import count
+from typing import Any
 
 import anyio
 import pytest
@@ -86,13 +89,61 @@ async def test_closing_ends_the_threads() -> None:
         await threads.run(lambda: "x")
 
 
-async def test_without_threads_work_runs_inline() -> None:
-    """With no threads the work is done where it is asked for."""
-    threads = SigningThreads(0)
+async def held_up(threads: SigningThreads) -> threading.Event:
+    """Keep the one thread busy, until what is returned is set."""
+    started, go = threading.Event(), threading.Event()
 
-    name = await threads.run(lambda: threading.current_thread().name)
+    def hold() -> bool:
+        """Start, and wait."""
+        started.set()
+        return go.wait(5)
 
-    assert name == threading.current_thread().name
+    asyncio.ensure_future(threads.run(hold))  # noqa: RUF006 - it is awaited by way of the others
+    await anyio.to_thread.run_sync(started.wait)
+    return go
+
+
+async def test_results_come_back_several_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is more to sign the loop is not woken for each result."""
+    threads, woken = SigningThreads(1), count()
+    loop = asyncio.get_running_loop()
+    wake = loop.call_soon_threadsafe
+    go = await held_up(threads)
+
+    def work() -> str:
+        """Be done only when the loop has had a turn, and could have taken what was done before."""
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(5)
+        return "x"
+
+    def counted(called: Callable[..., None], *given: Any) -> asyncio.Handle:
+        if called == threads._deliver:
+            next(woken)
+        return wake(called, *given)
+
+    asked = [asyncio.ensure_future(threads.run(work)) for _ in range(40)]
+    await asyncio.sleep(0)
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    go.set()
+    answers = await asyncio.gather(*asked)
+    monkeypatch.undo()
+
+    assert answers == ["x"] * 40
+    assert next(woken) <= 40 // 8 + 1
+    threads.close()
+
+
+async def test_a_result_waits_for_nothing_that_is_not_done() -> None:
+    """Where what comes after a call was given up its result is not kept back."""
+    threads = SigningThreads(1)
+    go = await held_up(threads)
+    asked = asyncio.ensure_future(threads.run(lambda: "x"))
+    given_up = asyncio.ensure_future(threads.run(lambda: "y"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    go.set()
+
+    assert await asyncio.wait_for(asked, timeout=5) == "x"
+    threads.close()
 
 
 def test_thread_outlives_its_loop_quietly() -> None:

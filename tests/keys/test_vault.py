@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
+import anyio
 import pytest
 
 from keys import (
@@ -30,7 +31,7 @@ QUICK = ("EdDSA", "ES256")
 
 
 async def open_vault(shelf: Shelf, seal: Seal, algorithms: Sequence[str] = QUICK) -> Vault:
-    """Open a vault that signs inline."""
+    """Open a vault that has no threads."""
     return await Vault.open(store=shelf, seal=seal, algorithms=algorithms, now=NOW, threads=0)
 
 
@@ -70,6 +71,29 @@ async def test_first_start_makes_and_stores_keys(vault: Vault, shelf: Shelf, sea
     ]
     assert again.keys() == vault.keys()
     assert shelf.swaps == 1
+
+
+async def test_quick_signatures_of_one_moment_are_made_in_a_row(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is given a token goes on when those who asked with it have theirs as well."""
+    seen: list[str] = []
+    sign = SigningKey.signature
+
+    def noted(key: SigningKey, signing_input: bytes) -> bytes:
+        seen.append("signs")
+        return sign(key, signing_input)
+
+    async def ask() -> None:
+        await vault.sign({}, alg="ES256", typ=None)
+        seen.append("goes on")
+
+    monkeypatch.setattr(SigningKey, "signature", noted)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(ask)
+
+    assert seen == ["signs"] * 3 + ["goes on"] * 3
 
 
 async def test_rs256_is_the_default_and_threads_sign(shelf: Shelf, seal: Seal) -> None:
