@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from keys.errors import KeyUnavailable
 
 _T = TypeVar("_T")
-_GATHERED = 8
+_GATHERED = 16
 """How many results wait, while there is more to sign, until the loop is woken for them."""
 
 

@@ -2,6 +2,9 @@
 
 Single-event webhooks under an HMAC signature, each for five applications: verified, stored,
 matched, signed for, sent and settled. CPU is that of the service's process, user and system.
+
+It is held against a raw signature, and against a bare prototype in the same run: the one says what
+is spent besides signing, the other how much of that any such program spends on this machine.
 """
 
 import time
@@ -10,10 +13,14 @@ from dataclasses import dataclass
 from tests.bench.figures import Figure, Unit, Yardstick, at_least, at_most
 from tests.bench.load import FAN_OUT, a_service, events, produce, until_delivered
 from tests.bench.plan import Plan
+from tests.bench.prototype import Bare, carried_bare
 from tests.bench.yardstick import Around, raw_rsa_around
 
 _CPU_BARS = {"RS256": at_most(1.6), "ES256": at_most(0.65)}
 _RATE_BARS = {"RS256": at_least(1.0)}
+_BARE_CPU_BARS = {"RS256": at_most(1.07), "ES256": at_most(1.41)}
+_BARE_RATE_BARS = {"RS256": at_least(0.83)}
+"""What the bars above come to beside a prototype, on the machine that they were set on."""
 _WARMING = 50
 
 
@@ -29,31 +36,46 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Both algorithms, each with the yardstick before and after it."""
+    """Both algorithms, each with the yardstick before and after it, and a prototype's run."""
 
-    runs: tuple[tuple[Carried, Around], ...]
+    runs: tuple[tuple[Carried, Around, Bare], ...]
 
     def figures(self) -> list[Figure]:
         """Return CPU and speed for each algorithm."""
-        return [figure for run, raw in self.runs for figure in _figures(run, raw)]
+        return [figure for run, raw, bare in self.runs for figure in _figures(run, raw, bare)]
 
 
-def _figures(run: Carried, raw: Around) -> list[Figure]:
+def _figures(run: Carried, raw: Around, bare: Bare) -> list[Figure]:
     name = f"pipeline_{run.algorithm.lower()}"
+    cpu, rate = run.cpu_seconds / run.tokens, run.tokens / run.seconds
     return [
         Figure(
             f"{name}_cpu_seconds_per_token",
-            run.cpu_seconds / run.tokens,
+            cpu,
             Unit.SECONDS,
             Yardstick("a raw RSA signature", raw.cpu_seconds),
             _CPU_BARS.get(run.algorithm),
         ),
         Figure(
             f"{name}_tokens_per_second",
-            run.tokens / run.seconds,
+            rate,
             Unit.PER_SECOND,
             Yardstick("raw RSA, one thread", raw.per_second),
             _RATE_BARS.get(run.algorithm),
+        ),
+        Figure(
+            f"{name}_cpu_seconds_per_token_beside_a_prototype",
+            cpu,
+            Unit.SECONDS,
+            Yardstick("a bare prototype's", bare.cpu_seconds),
+            _BARE_CPU_BARS.get(run.algorithm),
+        ),
+        Figure(
+            f"{name}_tokens_per_second_beside_a_prototype",
+            rate,
+            Unit.PER_SECOND,
+            Yardstick("a bare prototype", bare.per_second),
+            _BARE_RATE_BARS.get(run.algorithm),
         ),
     ]
 
@@ -64,7 +86,7 @@ def measure(plan: Plan) -> Pipeline:
     for algorithm in _CPU_BARS:
         with raw_rsa_around() as raw:
             carried = _carried(algorithm, plan.tokens)
-        runs.append((carried, raw))
+        runs.append((carried, raw, carried_bare(algorithm, plan.tokens)))
     return Pipeline(tuple(runs))
 
 

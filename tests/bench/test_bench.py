@@ -39,22 +39,23 @@ def names_of(figures: list[Figure]) -> list[str]:
 
 
 def test_the_pipeline_carries_every_token() -> None:
-    """Either algorithm's tokens are carried to the last, and compared with the raw signature."""
+    """Either algorithm's tokens are carried to the last, and compared with both yardsticks."""
     measured = pipeline.measure(TINY)
 
-    assert [run.algorithm for run, _ in measured.runs] == ["RS256", "ES256"]
-    for run, raw in measured.runs:
+    assert [run.algorithm for run, _, _ in measured.runs] == ["RS256", "ES256"]
+    for run, raw, bare in measured.runs:
         assert run.tokens == TINY.tokens
-        assert min(run.cpu_seconds, run.seconds) > 0
+        assert min(run.cpu_seconds, run.seconds, bare.cpu_seconds, bare.per_second) > 0
         assert len(raw.taken) == 2
     assert names_of(measured.figures()) == [
-        "pipeline_rs256_cpu_seconds_per_token",
-        "pipeline_rs256_tokens_per_second",
-        "pipeline_es256_cpu_seconds_per_token",
-        "pipeline_es256_tokens_per_second",
+        f"pipeline_{algorithm}_{what}{beside}"
+        for algorithm in ("rs256", "es256")
+        for beside in ("", "_beside_a_prototype")
+        for what in ("cpu_seconds_per_token", "tokens_per_second")
     ]
-    (run, raw), first = measured.runs[0], measured.figures()[0]
+    (run, raw, bare), (first, _, beside, *_) = measured.runs[0], measured.figures()
     assert first.ratio == pytest.approx(run.cpu_seconds / run.tokens / raw.cpu_seconds)
+    assert beside.ratio == pytest.approx(run.cpu_seconds / run.tokens / bare.cpu_seconds)
 
 
 def test_the_sender_is_compared_with_the_others() -> None:

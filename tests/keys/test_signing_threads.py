@@ -128,7 +128,7 @@ async def test_results_come_back_several_at_a_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.undo()
 
     assert answers == ["x"] * 40
-    assert next(woken) <= 40 // 8 + 1
+    assert next(woken) <= 40 // 16 + 1
     threads.close()
 
 
