@@ -54,8 +54,10 @@ class VaultSigner:
 
     async def sign(self, claims: Mapping[str, object], *, alg: str, typ: str | None) -> Signed:
         """Sign *claims*; raise Unavailable where there is no key for *alg*."""
-        with _told_as_unavailable():
+        try:
             return await self._vault.sign(claims, alg=alg, typ=typ)
+        except KeysError as error:
+            raise Unavailable(str(error)) from error
 
     def jwks(self) -> Mapping[str, object]:
         """Return the public JWK Set."""

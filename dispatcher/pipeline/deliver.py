@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import (
@@ -115,14 +116,19 @@ class Deliver:
         return await self._sender.send(application, delivery.uri, token, timeout=timeout)
 
     def _decide(self, outcome: Outcome, delivery: Delivery, application: Application) -> Settlement:
-        policy = RetryPolicy(horizon=application.delivery.horizon or self._terms.horizon)
         return decide(
             outcome,
             delivery,
-            policy=policy,
+            policy=_policy_within(application.delivery.horizon or self._terms.horizon),
             now=self._clock.steady(),
             jitter=self._terms.jitter(),
         )
+
+
+@lru_cache
+def _policy_within(horizon: timedelta) -> RetryPolicy:
+    """Return the schedule as it is followed until *horizon*."""
+    return RetryPolicy(horizon=horizon)
 
 
 def _no_longer_owed(delivery: Delivery, application: Application) -> Reason | None:
