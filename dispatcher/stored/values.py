@@ -8,6 +8,9 @@ from typing import Any
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MOST_DIGITS = 18
+# Made once, where ``json.dumps`` would make one for each value.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode_plainly = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 ALWAYS = (1 << 63) - 1
 """Later than any time that is stored."""
 
@@ -52,7 +55,7 @@ def number_of(text: str, prefix: str) -> int | None:
 
 def packed(value: object) -> str:
     """Return *value* as JSON, in ASCII: a store takes a character of any kind so."""
-    return json.dumps(value, separators=(",", ":"))
+    return _encode(value)
 
 
 def packed_plainly(value: object) -> str:
@@ -61,7 +64,7 @@ def packed_plainly(value: object) -> str:
     For text that SQL takes out of it again: half a surrogate is refused when the whole is bound
     (UnicodeEncodeError), where its escape would come to lie in the store, and never be read again.
     """
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _encode_plainly(value)
 
 
 def packed_texts(texts: Mapping[str, str]) -> str | None:
