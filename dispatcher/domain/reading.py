@@ -26,6 +26,7 @@ _JSON_NAMES: Mapping[type, str] = {
 class Reader:
     """One JSON object, the path that leads to it, and the faults found so far.
 
+    ``is_object`` is False where it is none, which is noted as a fault: there is nothing to read.
     Readers made by ``member`` and ``items`` share the list of faults with the one they came from.
     """
 
@@ -33,6 +34,7 @@ class Reader:
         self.path = path
         self.faults = faults
         self.document: Mapping[str, object] = {}
+        self.is_object = isinstance(document, dict)
         if isinstance(document, dict):
             self.document = document
         else:
@@ -47,7 +49,7 @@ class Reader:
 
     def refuse_others(self, known: frozenset[str]) -> None:
         """Note each member that is not *known*, so that a typo can not vanish."""
-        for name in sorted(set(self.document) - known):
+        for name in sorted(self.document.keys() - known):
             self.fault(name, "is not a known member")
 
     def text(
@@ -122,8 +124,9 @@ class Reader:
 
     def items(self, name: str) -> Iterator[tuple[str, object]]:
         """Read an array: the path and the value of each item."""
+        path = self._path(name)
         for index, item in enumerate(self._typed(name, list) or ()):
-            yield f"{self._path(name)}[{index}]", item
+            yield f"{path}[{index}]", item
 
     def texts(self, name: str, *, ok: Callable[[str], bool], rule: str) -> tuple[str, ...] | None:
         """Read an array of strings that each satisfy *ok*; None where it is absent."""

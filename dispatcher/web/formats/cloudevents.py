@@ -23,7 +23,6 @@ from dispatcher.web.formats.native import (
     MOST_EVENTS,
     Delivered,
     EventType,
-    is_object,
     read_intake,
 )
 from dispatcher.web.formats.told import Told, Webhook
@@ -79,7 +78,7 @@ def _binary(webhook: Webhook) -> dict[str, object]:
 
 
 def _event(event: Reader, brought: Delivered) -> Intake | PassedOver | None:
-    if not is_object(event):
+    if not event.is_object:
         return None
     event.required("specversion", ok=_VERSION.__eq__, rule=_VERSION)
     told_id, source = event.required("id"), event.required("source")
@@ -124,7 +123,7 @@ def _data(event: Reader) -> Reader | None:
     if value is None:
         return None
     data = Reader(value, path=f"{event.path}.{name}".lstrip("."), faults=event.faults)
-    return data if is_object(data) else None
+    return data if data.is_object else None
 
 
 def _decoded(event: Reader) -> object:

@@ -96,7 +96,7 @@ def parse(
 def read_intake(event: Reader, brought: Delivered) -> Intake | None:
     """Read one event or join; None where it is neither, the faults having been noted."""
     kind = event.choice("type", EventType, _TYPES) if "type" in event else EventType.ENDED
-    if kind is None or not is_object(event):
+    if kind is None or not event.is_object:
         return None
     _refuse_others(event, kind)
     match kind:
@@ -111,19 +111,15 @@ def read_intake(event: Reader, brought: Delivered) -> Intake | None:
 _TYPES = [*EventType]
 
 
-def is_object(reader: Reader) -> bool:
-    """Whether there is anything to read; that it is no object has been noted already."""
-    return not any(fault.field == reader.path for fault in reader.faults[-1:])
-
-
 def _refuse_others(event: Reader, kind: EventType) -> None:
     """Refuse members that are unknown, and those that belong to the other type only."""
     event.refuse_others(_ALL_MEMBERS)
-    for name in sorted(set(event.document) & (_ALL_MEMBERS - _MEMBERS[kind])):
+    for name in sorted(event.document.keys() & _OF_OTHERS[kind]):
         event.fault(name, f"is not a member of a {kind.value}")
 
 
 _ALL_MEMBERS = frozenset[str]().union(*_MEMBERS.values())
+_OF_OTHERS = {kind: _ALL_MEMBERS - members for kind, members in _MEMBERS.items()}
 
 
 def _ended(event: Reader, brought: Delivered) -> LogoutEvent:
@@ -218,7 +214,7 @@ def _clients(event: Reader) -> tuple[Participant, ...] | None:
 
 
 def _participant(client: Reader) -> Participant:
-    if not is_object(client):
+    if not client.is_object:
         return Participant(ClientId(""))
     client.refuse_others(_CLIENT_MEMBERS)
     client_id = client.required("client_id", ok=is_identifier, rule=IDENTIFIER_RULE)
