@@ -10,6 +10,9 @@ from dispatcher.stored.lanes import lane_of
 from dispatcher.stored.values import ALWAYS
 
 T = TypeVar("T")
+_LONGEST_TURN, _LANES_AT_LEAST = 4, 16
+"""How many a lane is lent in its turn, while so many lanes have theirs: with a long backlog each
+has index pages of its own, which are read and written for one delivery as for several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,21 @@ def dealt_out(retries: Mapping[str, list[T]], most: int) -> dict[str, list[T]]:
 
 
 def shares(rooms: Mapping[str, int], limit: int) -> dict[str, int]:
-    """Deal *limit* out to lanes with room, one each in turn, until neither is left."""
+    """Deal *limit* out to lanes with room, each in its turn, until neither is left.
+
+    A turn is of one, and longer only where many lanes have theirs all the same.
+    """
     dealt = dict.fromkeys(rooms, 0)
     left = min(limit, sum(rooms.values()))
+    turn = turn_of(limit)
     while left:
-        open_lanes = [lane for lane, room in rooms.items() if dealt[lane] < room]
-        each = max(1, min(left // len(open_lanes), *(rooms[o] - dealt[o] for o in open_lanes)))
-        for lane in open_lanes[:left]:
-            dealt[lane] += each
-        left -= each * len(open_lanes[:left])
+        for lane, room in rooms.items():
+            more = min(turn, room - dealt[lane], left)
+            dealt[lane] += more
+            left -= more
     return dealt
+
+
+def turn_of(limit: int) -> int:
+    """Return how many a lane is lent in its turn, where *limit* are lent in all."""
+    return max(1, min(_LONGEST_TURN, limit // _LANES_AT_LEAST))

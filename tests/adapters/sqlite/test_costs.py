@@ -24,7 +24,7 @@ from dispatcher.adapters.sqlite.readers import InlineReaders
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.domain.events import EventState
 from dispatcher.domain.ledger import DeliveryFilter, EventFilter
-from dispatcher.stored.turns import shares
+from dispatcher.stored.turns import shares, turn_of
 from dispatcher.stored.values import micros
 from keys import Seal
 from tests.contract.steps import LEASE, owe
@@ -280,14 +280,14 @@ FROM delivery GROUP BY client_id
     limit=st.integers(0, 120),
 )
 def test_shares_are_fair(rooms: dict[str, int], limit: int) -> None:
-    """All that can be dealt is, nobody gets more than it has room for, or two more than another."""
+    """All that can be dealt is; nobody gets more than it has room for, or two turns ahead."""
     dealt = shares(rooms, limit)
 
     assert sum(dealt.values()) == min(limit, sum(rooms.values()))
     assert all(0 <= dealt[lane] <= room for lane, room in rooms.items())
     for lane, room in rooms.items():
         if dealt[lane] < room:
-            assert all(other <= dealt[lane] + 1 for other in dealt.values())
+            assert all(other <= dealt[lane] + turn_of(limit) for other in dealt.values())
 
 
 def test_shares_go_to_the_first_in_turn() -> None:
@@ -295,3 +295,11 @@ def test_shares_go_to_the_first_in_turn() -> None:
     dealt = shares({"a": 5, "b": 5, "c": 5}, 4)
 
     assert dealt == {"a": 2, "b": 1, "c": 1}
+
+
+@pytest.mark.parametrize(("limit", "served"), [(1, 1), (16, 16), (31, 31), (32, 16), (256, 64)])
+def test_long_turns_leave_room_for_many_lanes(limit: int, served: int) -> None:
+    """However long a turn is, sixteen lanes have one where so many can be lent something."""
+    dealt = shares({f"lane-{number}": 16 for number in range(100)}, limit)
+
+    assert sum(map(bool, dealt.values())) == served
