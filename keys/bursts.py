@@ -22,13 +22,13 @@ class _Call(Generic[_T]):
         self.done = False
         self._work = work
         self._value: Any = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def perform(self) -> None:
         """Do it, and keep what came of it."""
         try:
             self._value = self._work()
-        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+        except BaseException as error:  # noqa: BLE001 - it is raised where the caller waits
             self._error = error
         self.done = True
 
@@ -51,7 +51,12 @@ class Bursts:
         call = _Call(work)
         self._asked.append(call)
         # Whoever else is about to ask comes as far as this; the first to go on works for all.
-        await anyio.lowlevel.checkpoint()
+        try:
+            await anyio.lowlevel.checkpoint()
+        except BaseException:
+            if not call.done:
+                self._asked.remove(call)
+            raise
         if not call.done:
             asked, self._asked = self._asked, []
             for one in asked:

@@ -30,14 +30,14 @@ class _Call(NamedTuple):
 class _Result(NamedTuple):
     future: asyncio.Future[Any]
     value: Any
-    error: Exception | None
+    error: BaseException | None
 
 
 class SigningThreads:
     """A fixed number of daemon threads that serve the asyncio loop they were made in."""
 
     def __init__(self, count: int | None = None) -> None:
-        """Start `count` threads; None means one per core. Needs a running asyncio loop."""
+        """Start `count` threads, at least one; None means one per core. Needs a running loop."""
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._results: deque[_Result] = deque()
         self._woken = False
@@ -98,5 +98,5 @@ class SigningThreads:
 def _perform(call: _Call) -> _Result:
     try:
         return _Result(call.future, call.work(), None)
-    except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+    except BaseException as error:  # noqa: BLE001 - it is raised where the caller waits
         return _Result(call.future, None, error)

@@ -97,7 +97,9 @@ class Tally(Collector):
             self._counts[()] = 0
 
     def add(self, *labels: str) -> None:
-        """Count one more."""
+        """Count one more; raise ValueError where that are not as many as it has."""
+        if len(labels) != len(self._labels):
+            raise ValueError(f"{self._name} has the labels {', '.join(self._labels)}.")
         self._counts[labels] += 1
 
     def collect(self) -> Iterator[CounterMetricFamily]:

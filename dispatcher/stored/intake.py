@@ -57,7 +57,7 @@ class TakingIn:
 
     def __init__(self, known: Mapping[Key, Remembered], subs: Mapping[str, str]) -> None:
         self._known = known
-        self._subs = subs
+        self._subs = dict(subs)
         self._taken: dict[Key, New] = {}
         self._told: set[Key] = set()
 
@@ -68,27 +68,29 @@ class TakingIn:
 
     def take(self, batch: Batch) -> Batch | Conflict:
         """Take *batch* in; return the first contradiction, and nothing of it is taken in."""
-        taken, subs = dict(self._taken), dict(self._subs)
+        taken: dict[Key, New] = {}
+        subs: dict[str, str] = {}
         for index, intake in enumerate(batch):
             conflict = self._contradiction(intake, taken, subs)
             if conflict is not None:
                 return Conflict(f"[{index}]: {conflict}")
-        self._taken, self._subs = taken, subs
+        self._taken |= taken
+        self._subs |= subs
         return batch
 
     def _contradiction(
         self, intake: Intake, taken: dict[Key, New], subs: dict[str, str]
     ) -> str | None:
-        """Add *intake* to what is *taken*, or say what it contradicts."""
+        """Add *intake* to what its batch has *taken* before it, or say what it contradicts."""
         key, said = (intake.source, intake.id), fingerprint(intake)
-        known = self._known.get(key) or taken.get(key)
+        known = self._known.get(key) or self._taken.get(key) or taken.get(key)
         if known is not None:
             same = known.fingerprint == said
             return None if same else f"The id {intake.id} was used before, with other content."
-        if isinstance(intake, SessionJoined) and (
-            subs.setdefault(intake.sid, intake.sub) != intake.sub
-        ):
-            return "The session is known with another sub."
+        if isinstance(intake, SessionJoined):
+            sub = self._subs.get(intake.sid) or subs.setdefault(intake.sid, intake.sub)
+            if sub != intake.sub:
+                return "The session is known with another sub."
         taken[key] = New(intake, said)
         return None
 

@@ -9,6 +9,10 @@ import pytest
 from keys.bursts import Bursts
 
 
+class Ended(BaseException):
+    """What is no ordinary error."""
+
+
 async def test_what_is_asked_for_in_one_round_is_done_in_a_row() -> None:
     """Nobody goes on between two pieces of work that were asked for at one moment."""
     bursts, seen = Bursts(), list[str]()
@@ -52,13 +56,37 @@ async def test_an_error_is_raised_where_it_was_asked_for() -> None:
     assert told == ["first", ZeroDivisionError, "last"]
 
 
+async def test_no_kind_of_error_leaves_others_without_an_answer() -> None:
+    """Whatever is raised reaches the one who asked, and the others have their results."""
+    bursts, told = Bursts(), list[object]()
+
+    def end() -> None:
+        raise Ended
+
+    async def ask(work: Callable[[], object]) -> None:
+        try:
+            told.append(await bursts.run(work))
+        except Ended as error:
+            told.append(type(error))
+
+    async with anyio.create_task_group() as tasks:
+        for work in (lambda: "first", end, lambda: "last"):
+            tasks.start_soon(ask, work)
+
+    assert told == ["first", Ended, "last"]
+
+
 async def test_who_gives_up_disturbs_nobody() -> None:
-    """Where the one that would have worked for all is gone, the next one does."""
-    bursts, told = Bursts(), list[str]()
+    """Where the one that would have worked for all is gone the next one does, and not for it."""
+    bursts, told, worked = Bursts(), list[str](), list[str]()
 
     async def ask(name: str, scope: anyio.CancelScope) -> None:
+        def work() -> str:
+            worked.append(name)
+            return name
+
         with scope:
-            told.append(await bursts.run(lambda: name))
+            told.append(await bursts.run(work))
 
     gone = anyio.CancelScope()
     async with anyio.create_task_group() as tasks:
@@ -66,7 +94,7 @@ async def test_who_gives_up_disturbs_nobody() -> None:
         tasks.start_soon(ask, "here", anyio.CancelScope())
         gone.cancel()
 
-    assert told == ["here"]
+    assert told == worked == ["here"]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -1,7 +1,7 @@
 """Taking in what sources send: events to be matched, and joins for the session registry.
 
-What waits at one moment is taken in by a handful of statements, whatever its size. A batch is taken
-in as a whole or not at all; one that contradicts what is known spoils no other.
+Events that wait at one moment are taken in by a handful of statements, joins one by one. A batch is
+taken in as a whole or not at all; one that contradicts what is known spoils no other.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,11 +40,12 @@ WITH hit (sid, number, ended_at) AS (
     SELECT session.sid, number, coalesce(occurred_at, received_at)
     FROM event JOIN session ON session.sid = event.sid
     WHERE number BETWEEN ?1 AND ?2
-    UNION ALL
-    SELECT session.sid, number, coalesce(occurred_at, received_at)
-    FROM event JOIN session ON session.sub = event.sub
-    WHERE number BETWEEN ?1 AND ?2 AND event.sid IS NULL
-        AND session.sid NOT IN (SELECT value FROM json_each(coalesce(except_sids, '[]')))),
+    UNION ALL SELECT * FROM (
+        SELECT session.sid, number, coalesce(occurred_at, received_at)
+        FROM event JOIN session ON session.sub = event.sub
+        WHERE number BETWEEN ?1 AND ?2 AND event.sid IS NULL
+        EXCEPT SELECT value, number, coalesce(occurred_at, received_at)
+        FROM event CROSS JOIN json_each(except_sids) WHERE number BETWEEN ?1 AND ?2)),
 ended AS (SELECT sid, min(number) AS earliest, max(ended_at) AS latest FROM hit GROUP BY sid)
 UPDATE session SET
     ended_by = iif(ended_at IS NULL, earliest, ended_by),
@@ -53,6 +54,8 @@ UPDATE session SET
     kept_from = max(kept_from, latest)
 FROM ended WHERE session.sid = ended.sid
 """
+
+_ROWS_AT_ONCE = 500
 
 
 def accept_all(tx: Transaction, batches: Sequence[Batch]) -> list[Taken]:
@@ -88,7 +91,13 @@ def _write(tx: Transaction, new: Sequence[New]) -> None:
             case _:
                 assert_never(one.intake)
     _accept_events(tx, events)
-    tx.write(_REMEMBER, packed_plainly([one.row for one in new]))
+    _write_rows(tx, _REMEMBER, [one.row for one in new])
+
+
+def _write_rows(tx: Transaction, sql: str, rows: Sequence[Sequence[str | int | None]]) -> None:
+    """Write *rows*, some at a time: nothing else goes on while their text is made."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        tx.write(sql, packed_plainly(rows[start : start + _ROWS_AT_ONCE]))
 
 
 def _number(tx: Transaction, new: Sequence[New]) -> None:
@@ -112,9 +121,7 @@ def _joins_from(tx: Transaction, joins: int) -> Iterator[int]:
 def _accept_events(tx: Transaction, events: Sequence[tuple[int, LogoutEvent]]) -> None:
     """Store *events* to be matched, and note that their sessions are over."""
     if events:
-        tx.write(
-            _ACCEPT, packed_plainly([(number, *row_of_event(event)) for number, event in events])
-        )
+        _write_rows(tx, _ACCEPT, [(number, *row_of_event(event)) for number, event in events])
         (first, _), (last, _) = events[0], events[-1]
         tx.write(_END_SESSIONS, first, last)
         tx.stir()

@@ -18,7 +18,7 @@ from dispatcher.stored.rows import EVENT_COLUMNS, event_number, event_of
 from dispatcher.stored.values import maybe_micros, micros, packed, packed_plainly, packed_texts
 
 _SUBS = """
-SELECT json_group_object(sid, sub) FROM json_each(?) CROSS JOIN session ON sid = value
+SELECT json_group_array(json_array(sid, sub)) FROM json_each(?) CROSS JOIN session ON sid = value
 """
 _KEEP_SESSION = """
 INSERT INTO session (sid, sub, session_metadata, created_at, expires_at, kept_from)
@@ -28,7 +28,9 @@ ON CONFLICT (sid) DO UPDATE SET
     expires_at = coalesce(excluded.expires_at, expires_at),
     kept_from = max(kept_from, excluded.kept_from)
 """
-_KNOWN_CLIENTS = "SELECT json_group_object(client_id, sub) FROM session_client WHERE sid = ?"
+_KNOWN_CLIENTS = """
+SELECT json_group_array(json_array(client_id, sub)) FROM session_client WHERE sid = ?
+"""
 _KEEP_CLIENTS = """
 INSERT INTO session_client (sid, client_id, sub, joined_at, after_event)
 SELECT ?1, value ->> 0, value ->> 1, ?2, ?3 FROM jsonb_each(?4) WHERE true
@@ -51,8 +53,7 @@ _END = "UPDATE session SET ended_at = ?, ended_by = ? WHERE sid = ? AND ended_at
 def known_subs(tx: Transaction, intakes: Sequence[Intake]) -> dict[str, str]:
     """Return the ``sub`` of each session that is known and that *intakes* join."""
     sids = {intake.sid for intake in intakes if isinstance(intake, SessionJoined)}
-    known: dict[str, str] = tx.read(_SUBS, packed([*sids])) if sids else {}
-    return known
+    return dict(tx.read(_SUBS, packed([*sids]))) if sids else {}
 
 
 def join(tx: Transaction, joined: SessionJoined, *, after_event: int) -> None:
@@ -81,7 +82,7 @@ def _keep_clients(tx: Transaction, joined: SessionJoined, after_event: int) -> l
 
     Who is named without a ``sub`` keeps the one that it is known to have.
     """
-    known: dict[str, str] = tx.read(_KNOWN_CLIENTS, joined.sid)
+    known: dict[str, str] = dict(tx.read(_KNOWN_CLIENTS, joined.sid))
     subs = {
         client.client_id: client.sub or known.get(client.client_id) or joined.sub
         for client in joined.clients

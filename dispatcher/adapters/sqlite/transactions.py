@@ -2,9 +2,9 @@
 
 A command is a function of a ``Transaction``. Those that wait at one moment share one commit, each
 in a savepoint of its own, so that one that raises spoils nobody else; some kinds are run together,
-and one by one where that fails. After a commit that failed,
-nobody knows what is on the disk: all are told that the store does not answer, the connection is
-closed, and the next group opens another and reads anew what is known from the file.
+and one by one where that fails. After a commit that failed, nobody knows what is on the disk: all
+are told that the store does not answer, the connection is closed, and the next group opens another
+and reads anew what is known from the file.
 """
 
 import contextlib

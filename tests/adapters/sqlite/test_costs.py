@@ -20,7 +20,9 @@ from dispatcher.adapters.sqlite import (
     pruning,
     settlements,
 )
+from dispatcher.adapters.sqlite.intake import accept_all
 from dispatcher.adapters.sqlite.readers import InlineReaders
+from dispatcher.adapters.sqlite.transactions import Joint
 from dispatcher.domain.deliveries import DeliveryState
 from dispatcher.domain.events import EventState
 from dispatcher.domain.ledger import DeliveryFilter, EventFilter
@@ -28,7 +30,7 @@ from dispatcher.stored.turns import shares, turn_of
 from dispatcher.stored.values import micros
 from keys import Seal
 from tests.contract.steps import LEASE, owe
-from tests.kit.builders import acknowledged, an_application, put_off
+from tests.kit.builders import a_join, acknowledged, an_application, an_event, put_off
 from tests.kit.clock import NOON, FakeClock
 
 OFTEN = {
@@ -148,6 +150,25 @@ async def test_first_attempts_are_found_behind_any_number_of_retries(
     ratio = long / short
 
     assert ratio < 1.2
+
+
+async def test_what_an_end_spares_is_looked_at_once(store: SqliteStore) -> None:
+    """Ten times as many sessions of a user do not multiply with those that are spared."""
+    await store.close()
+    scribe = store._engine.scribe
+    spared = [f"spared-{number}" for number in range(1_000)]
+
+    def steps_with(sub: str, sessions: int) -> int:
+        joins = [a_join("shop", sub=sub, sid=f"{sub}-{number}") for number in range(sessions)]
+        scribe.write([Joint(accept_all, joins)])
+        steps = _counted(scribe._connected())
+        scribe.write([Joint(accept_all, [an_event(sub=sub, except_sids=spared)])])
+        return len(steps)
+
+    few, many = steps_with("few", 10), steps_with("many", 100)
+    scribe.close()
+
+    assert many < 3 * few
 
 
 # What is pending is looked for among the newest: nobody knows whether little or much of it waits.

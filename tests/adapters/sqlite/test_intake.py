@@ -94,6 +94,53 @@ async def test_a_text_that_no_store_can_hold_spoils_its_own_batch(
     assert {one.event.sub for one in shown} == {"alice", "nul \0, ü, 😀"}
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        a_join("shop", id="half \ud800"),
+        a_join("half \ud800"),
+        a_join("shop", sub="half \ud800"),
+        an_event(id="half \ud800"),
+    ],
+    ids=["id of a join", "client_id", "sub", "id of an event"],
+)
+async def test_half_a_character_is_refused_wherever_it_stands(
+    scribe: Scribe, broken: Intake
+) -> None:
+    """What could be stored escaped, and then never be read again, is not stored."""
+    [answer] = taken_in(scribe, [broken])
+
+    assert isinstance(answer.error, UnicodeError)
+
+
+async def test_many_at_once_are_written_some_at_a_time(scribe: Scribe) -> None:
+    """A group of any size is taken in whole, each under its own number, and known afterwards."""
+    batches = [[an_event(sid=f"s-{number}") for number in range(400)] for _ in range(3)]
+
+    answers = taken_in(scribe, *batches)
+    [found], _ = scribe.write([lambda tx: tx.read("SELECT json_group_array(id) FROM event")])
+
+    assert found.get() == [event.id for batch in batches for event in batch]
+    told = [receipt.event_id for answer in answers for receipt in answer.get()]
+    assert told == [f"ev_{number}" for number in range(1, 1201)]
+    again = [receipt for answer in taken_in(scribe, *batches) for receipt in answer.get()]
+    assert [receipt.event_id for receipt in again if receipt.repeated] == told
+
+
+async def test_a_session_is_not_known_by_what_was_refused(scribe: Scribe) -> None:
+    """The user that a contradicting batch names for a session is forgotten with the batch."""
+    event = an_event()
+    other = a_join("shop", sub="other", sid="s-1")
+    contradicts: list[Intake] = [other, replace(event, sub=Sub("mallory"))]
+
+    _, refused, joined = taken_in(
+        scribe, [event], contradicts, [a_join("shop", sub="bob", sid="s-1")]
+    )
+
+    assert isinstance(refused.error, Conflict)
+    assert [receipt.event_id for receipt in joined.get()] == ["sj_1"]
+
+
 async def test_the_order_within_a_batch_is_kept(scribe: Scribe) -> None:
     """A join concerns the events after it in its batch; those before it end it if they say so."""
     earlier, later = an_event(sub="bob"), an_event(sub="bob")

@@ -207,6 +207,23 @@ async def test_an_error_of_the_disk_spoils_its_whole_group(store: SqliteStore) -
     assert [answer.result for answer in after] == [0]
 
 
+async def test_each_is_told_what_came_of_its_own(store: SqliteStore) -> None:
+    """However kinds are mixed in a group, and though some run together, answers keep places."""
+    await store.close()
+    scribe = store._engine.scribe
+    first, later = an_event(), an_event()
+
+    answers, _ = scribe.write(
+        [Joint(accept_all, [first]), lambda _: "x", Joint(accept_all, [later]), lambda _: "y"]
+    )
+    scribe.close()
+
+    told = [answer.get() for answer in answers]
+    assert [receipt.id for receipt in told[0]] == [first.id]
+    assert [receipt.id for receipt in told[2]] == [later.id]
+    assert (told[1], told[3]) == ("x", "y")
+
+
 async def test_a_full_disk_is_survived(disk: FlakyDisk, opens: Open) -> None:
     """A disk that is full is told as such, and what comes after it was freed is stored."""
     store = await opens()
