@@ -8,9 +8,10 @@ is spent besides signing, the other how much of that any such program spends on 
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.bench.figures import Figure, Unit, Yardstick, at_least, at_most
+from tests.bench.figures import Bar, Figure, Unit, Yardstick, at_least, at_most
 from tests.bench.load import FAN_OUT, a_service, events, produce, until_delivered
 from tests.bench.plan import Plan
 from tests.bench.prototype import Bare, carried_bare
@@ -21,6 +22,7 @@ _RATE_BARS = {"RS256": at_least(1.0)}
 _BARE_CPU_BARS = {"RS256": at_most(1.07), "ES256": at_most(1.41)}
 _BARE_RATE_BARS = {"RS256": at_least(0.83)}
 """What the bars above come to beside a prototype, on the machine that they were set on."""
+_BARE = "a bare prototype"
 _WARMING = 50
 
 
@@ -45,39 +47,24 @@ class Pipeline:
         return [figure for run, raw, bare in self.runs for figure in _figures(run, raw, bare)]
 
 
-def _figures(run: Carried, raw: Around, bare: Bare) -> list[Figure]:
-    name = f"pipeline_{run.algorithm.lower()}"
-    cpu, rate = run.cpu_seconds / run.tokens, run.tokens / run.seconds
-    return [
-        Figure(
-            f"{name}_cpu_seconds_per_token",
-            cpu,
-            Unit.SECONDS,
-            Yardstick("a raw RSA signature", raw.cpu_seconds),
-            _CPU_BARS.get(run.algorithm),
-        ),
-        Figure(
-            f"{name}_tokens_per_second",
-            rate,
-            Unit.PER_SECOND,
-            Yardstick("raw RSA, one thread", raw.per_second),
-            _RATE_BARS.get(run.algorithm),
-        ),
-        Figure(
-            f"{name}_cpu_seconds_per_token_beside_a_prototype",
-            cpu,
-            Unit.SECONDS,
-            Yardstick("a bare prototype's", bare.cpu_seconds),
-            _BARE_CPU_BARS.get(run.algorithm),
-        ),
-        Figure(
-            f"{name}_tokens_per_second_beside_a_prototype",
-            rate,
-            Unit.PER_SECOND,
-            Yardstick("a bare prototype", bare.per_second),
-            _BARE_RATE_BARS.get(run.algorithm),
-        ),
-    ]
+def _figures(run: Carried, raw: Around, bare: Bare) -> Iterator[Figure]:
+    name = run.algorithm
+    signature, thread = "a raw RSA signature", "raw RSA, one thread"
+    yield _cpu(run, Yardstick(signature, raw.cpu_seconds), _CPU_BARS.get(name))
+    yield _rate(run, Yardstick(thread, raw.per_second), _RATE_BARS.get(name))
+    cpu, rate = Yardstick(_BARE, bare.cpu_seconds), Yardstick(_BARE, bare.per_second)
+    yield _cpu(run, cpu, _BARE_CPU_BARS.get(name), "_beside_a_prototype")
+    yield _rate(run, rate, _BARE_RATE_BARS.get(name), "_beside_a_prototype")
+
+
+def _cpu(run: Carried, yardstick: Yardstick, bar: Bar | None, beside: str = "") -> Figure:
+    name = f"pipeline_{run.algorithm.lower()}_cpu_seconds_per_token{beside}"
+    return Figure(name, run.cpu_seconds / run.tokens, Unit.SECONDS, yardstick, bar)
+
+
+def _rate(run: Carried, yardstick: Yardstick, bar: Bar | None, beside: str = "") -> Figure:
+    name = f"pipeline_{run.algorithm.lower()}_tokens_per_second{beside}"
+    return Figure(name, run.tokens / run.seconds, Unit.PER_SECOND, yardstick, bar)
 
 
 def measure(plan: Plan) -> Pipeline:
