@@ -21,25 +21,26 @@ from tests.contract.steps import LEASE, accept, claim, match_all, owe, records, 
 from tests.kit.builders import a_join, acknowledged, an_application, an_event, called_off
 from tests.kit.clock import FakeClock
 
-SESSIONS = 60
+SESSIONS, HEATS = 60, 10
 DAY = timedelta(days=1)
 RETENTION = Retention(settled=DAY, failed=DAY, sessions=DAY, ids=DAY)
 
 
-async def _race(ends: PostgresStore, joins: PostgresStore) -> int:
+async def _race(ends: PostgresStore, joins: PostgresStore, *, heat: int = 0) -> int:
     """Let each session end and be joined at one moment; return how many logouts are missed."""
-    await register(ends, an_application("shop"))
+    sids = [f"s{heat}-{number}" for number in range(SESSIONS)]
 
     async def take_in(replica: PostgresStore, one: Intake) -> None:
         await accept(replica, one)
         await match_all(replica)
 
-    for number in range(SESSIONS):
+    for sid in sids:
         async with anyio.create_task_group() as group:
-            group.start_soon(take_in, ends, an_event(sid=f"s{number}"))
-            group.start_soon(take_in, joins, a_join("shop", sid=f"s{number}"))
+            group.start_soon(take_in, ends, an_event(sid=sid))
+            group.start_soon(take_in, joins, a_join("shop", sid=sid))
     await match_all(ends)
-    events = await ends.events(EventFilter(take=100))
+    newest = await ends.events(EventFilter(take=100))
+    events = [one for one in newest if one.event.sid in sids]
     assert len(events) == SESSIONS
     return sum(not event.deliveries for event in events)
 
@@ -48,20 +49,27 @@ async def test_a_join_and_an_end_never_miss_each_other(
     store: PostgresStore, other: PostgresStore
 ) -> None:
     """Whoever joins a session at the moment of its end is told, whichever comes first."""
+    await register(store, an_application("shop"))
+
     assert await _race(store, other) == 0
 
 
 async def test_without_the_locks_they_do(
     store: PostgresStore, other: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the locks of the scopes removed the same race is lost: it is not blind."""
+    """With the locks of the scopes removed one of a few such races is lost: they are not blind."""
 
     def overlap(tx: Transaction, _: object) -> None:
         tx.write("SELECT pg_sleep(0.002)")
 
     monkeypatch.setattr(intake, "lock_scopes", overlap)
 
-    assert await _race(store, other) > 0
+    await register(store, an_application("shop"))
+    missed = 0
+    for heat in range(HEATS):
+        missed = missed or await _race(store, other, heat=heat)
+
+    assert missed > 0
 
 
 async def test_a_claim_knows_the_registry_of_what_it_takes(
