@@ -6,18 +6,14 @@ Never a token, a ``sub`` or a ``sid``; an unknown initiator is ``other`` and an 
 
 import logging
 import sys
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from json import JSONEncoder
 from typing import TextIO
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector
 
 from dispatcher.domain.deliveries import (
     Acknowledged,
@@ -83,54 +79,6 @@ def _as_json(_logger: object, _method: str, fact: structlog.typing.EventDict) ->
     return _encode(fact)
 
 
-class Tally(Collector):
-    """A counter for each set of labels, written out when somebody asks.
-
-    The library's own counters have a lock each, since threads may share them; these belong to the
-    event loop, and each delivery counts in several.
-    """
-
-    def __init__(self, name: str, about: str, labels: Sequence[str]) -> None:
-        self._name, self._about, self._labels = name, about, labels
-        self._counts: dict[tuple[str, ...], int] = defaultdict(int)
-        if not labels:
-            self._counts[()] = 0
-
-    def add(self, *labels: str) -> None:
-        """Count one more; raise ValueError where that are not as many as it has."""
-        if len(labels) != len(self._labels):
-            raise ValueError(f"{self._name} has the labels {', '.join(self._labels)}.")
-        self._counts[labels] += 1
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """Yield all that was counted."""
-        family = CounterMetricFamily(self._name, self._about, labels=self._labels)
-        for labels, count in self._counts.items():
-            family.add_metric(labels, count)
-        yield family
-
-
-class Durations(Collector):
-    """A histogram of seconds, likewise."""
-
-    def __init__(self, name: str, about: str) -> None:
-        self._name, self._about = name, about
-        self._counts = [0] * (len(_SECONDS) + 1)
-        self._sum = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one that took so long; a bucket holds its own bound."""
-        self._counts[bisect_left(_SECONDS, seconds)] += 1
-        self._sum += seconds
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Yield all that was counted."""
-        bounds = [*map(str, map(float, _SECONDS)), "+Inf"]
-        family = HistogramMetricFamily(self._name, self._about)
-        family.add_metric([], [*zip(bounds, accumulate(self._counts), strict=True)], self._sum)
-        yield family
-
-
 class Telemetry:
     """Counts and logs what happens."""
 
@@ -154,18 +102,16 @@ class Telemetry:
         build.labels(version).set(1)
 
     def _metrics(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, about: str, *labels: str) -> Callable[..., None]:
-            tally = Tally(f"dispatcher_{name}", about, labels)
-            registry.register(tally)
-            return tally.add
+        def counter(name: str, about: str, *labels: str) -> Callable[..., Counter]:
+            """Return what finds the counter of given labels, which the library takes long for."""
+            family = Counter(f"dispatcher_{name}", about, labels, registry=registry)
+            return cache(family.labels) if labels else lambda: family
 
         def gauge(name: str, about: str, *labels: str) -> Gauge:
             return Gauge(f"dispatcher_{name}", about, labels, registry=registry)
 
-        def histogram(name: str, about: str) -> Callable[[float], None]:
-            durations = Durations(f"dispatcher_{name}", about)
-            registry.register(durations)
-            return durations.add
+        def histogram(name: str, about: str) -> Histogram:
+            return Histogram(f"dispatcher_{name}", about, registry=registry, buckets=_SECONDS)
 
         self._accepted = counter(
             "events_accepted", "Intakes on disk.", "source", "initiator", "result"
@@ -195,21 +141,21 @@ class Telemetry:
         if isinstance(intake, LogoutEvent):
             initiator = self._initiator(intake.initiator)
         result = "repeated" if repeated else "new"
-        self._accepted(intake.source, initiator, result)
+        self._accepted(intake.source, initiator, result).inc()
 
     def turned_away(self, source: str, code: str) -> None:
         """Count one webhook that was not accepted."""
-        self._turned_away(source if self._is_source(source) else "unknown", code)
+        self._turned_away(source if self._is_source(source) else "unknown", code).inc()
 
     def passed_over(self, source: SourceName, reason: PassedOver) -> None:
         """Count what a source told of and nothing became of; log it where a logout may be lost."""
-        self._passed_over(source, reason)
+        self._passed_over(source, reason).inc()
         if reason in _MAY_BE_LOST:
             self._log.warning("event.passed_over", source=source, reason=reason.value)
 
     def matched(self, matched: Matched) -> None:
         """Count one matched event."""
-        self._matched(matched.matching.reason or "matched")
+        self._matched(matched.matching.reason or "matched").inc()
         for new in matched.matching.deliveries:
             if new.failed is not None:
                 self._failed(matched.event.event_id, new.client_id, new.failed)
@@ -220,8 +166,8 @@ class Telemetry:
         if attempt is None:
             return
         kind = kind_of(attempt.outcome)
-        self._attempts(delivery.client_id, kind)
-        self._attempt_seconds(attempt.duration.total_seconds())
+        self._attempts(delivery.client_id, kind).inc()
+        self._attempt_seconds.observe(attempt.duration.total_seconds())
         self._count_cause(attempt.outcome)
         level = logging.INFO if isinstance(attempt.outcome, Acknowledged) else logging.WARNING
         self._log.log(
@@ -243,15 +189,15 @@ class Telemetry:
         """Count one settlement, and log what a person may have to mend."""
         delivery, settlement = settled.delivery, settled.settlement
         if not held:
-            self._lost()
+            self._lost().inc()
             return
         if settlement.state is DeliveryState.FAILED:
             self._failed(delivery.event_id, delivery.client_id, settlement.reason, delivery.id)
             return
-        self._settled(settlement.state, settlement.reason or "")
+        self._settled(settlement.state, settlement.reason or "").inc()
         if settlement.state is DeliveryState.DELIVERED:
             took = self._clock.steady() - delivery.created_at
-            self._told_seconds(took.total_seconds())
+            self._told_seconds.observe(took.total_seconds())
 
     def _failed(
         self,
@@ -261,7 +207,7 @@ class Telemetry:
         delivery_id: DeliveryId | None = None,
     ) -> None:
         """Count and log a delivery that only a person can mend; one born so has no attempt."""
-        self._settled(DeliveryState.FAILED, reason or "")
+        self._settled(DeliveryState.FAILED, reason or "").inc()
         self._log.error(
             "delivery.failed",
             delivery=delivery_id,
@@ -303,7 +249,7 @@ class Telemetry:
 
     def worker_failed(self, worker: str, error: Exception) -> None:
         """Log in full that a worker stumbled and goes on."""
-        self._failures(worker)
+        self._failures(worker).inc()
         self._log.error("worker.failed", worker=worker, exc_info=error)
 
     def told(self, fact: str, **details: object) -> None:
@@ -320,9 +266,9 @@ class Telemetry:
     def _count_cause(self, outcome: Outcome) -> None:
         match outcome:
             case Unreachable():
-                self._unreachable(outcome.cause)
+                self._unreachable(outcome.cause).inc()
             case Withheld():
-                self._withheld(outcome.cause)
+                self._withheld(outcome.cause).inc()
 
 
 def _details(attempt: Attempt) -> dict[str, object]:
