@@ -9,4 +9,4 @@ def verify_body(secrets: Sequence[str], *, signature: str, body: bytes) -> bool:
     given = signature.encode("utf-8", "surrogatepass")
     made = [hmac.digest(secret.encode(), body, "sha256").hex().encode() for secret in secrets]
     # A list, not a generator: all are compared, and the time tells nothing about which one fits.
-    return any([hmac.compare_digest(one, given) for one in made])  # noqa: C419
+    return any([hmac.compare_digest(one, given) for one in made])  # noqa: C419 - as said above

@@ -51,7 +51,7 @@ def verify(
         return Verdict.MALFORMED
     expected = [_signature(secret, webhook_id, timestamp, body) for secret in secrets]
     # A list, not a generator: all are compared, and the time tells nothing about which one fits.
-    if not any([_same(one, other) for one in expected for other in offered]):  # noqa: C419
+    if not any([_same(one, other) for one in expected for other in offered]):  # noqa: C419 - as said above
         return Verdict.MISMATCH
     if abs(now.timestamp() - int(timestamp)) > tolerance.total_seconds():
         return Verdict.STALE

@@ -60,7 +60,7 @@ def shares(rooms: Mapping[str, int], limit: int) -> dict[str, int]:
     dealt = dict.fromkeys(rooms, 0)
     left = min(limit, sum(rooms.values()))
     turn = turn_of(limit)
-    while left:
+    while left > 0:
         for lane, room in rooms.items():
             more = min(turn, room - dealt[lane], left)
             dealt[lane] += more
