@@ -6,13 +6,14 @@ that moves a delivery from one state to another is in ``TRANSITIONS``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType, assert_never
 
 from dispatcher.domain.events import NO_METADATA, ClientId, EventId, Initiator, Sid, Sub
 from dispatcher.domain.retry import RetryPolicy
+from dispatcher.domain.value_objects import value_object
 
 DeliveryId = NewType("DeliveryId", str)
 LeaseId = NewType("LeaseId", int)
@@ -130,7 +131,7 @@ SLOW_CAUSES = frozenset({Cause.CERTIFICATE, Cause.BLOCKED})
 """What only a person mends: alerted at once, and tried at the schedule's slow tail."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
     """The application ended the session: 200 or 204; ``flagged`` where it was another 2xx."""
 
@@ -139,7 +140,7 @@ class Acknowledged:
     excerpt: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The application will not: 3xx, 501, or 4xx except 408, 425 and 429."""
 
@@ -147,7 +148,7 @@ class Refused:
     excerpt: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Unreachable:
     """The application could not be told this time, and may be later."""
 
@@ -158,7 +159,7 @@ class Unreachable:
     excerpt: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Withheld:
     """A fault of ours kept the token back: it costs the application nothing."""
 
@@ -193,7 +194,7 @@ def kind_of(outcome: Outcome) -> OutcomeKind:
             assert_never(outcome)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class NewDelivery:
     """One delivery that an event owes; born ``failed`` where no token could tell it truly."""
 
@@ -204,7 +205,7 @@ class NewDelivery:
     failed: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """A delivery lent to us until its lease ends.
 
@@ -231,7 +232,7 @@ class Delivery:
     lease_until: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One POST, or what kept us from it, as it is recorded."""
 
@@ -242,7 +243,7 @@ class Attempt:
     kid: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """What becomes of a delivery; ``due_at`` only where it is pending again."""
 
@@ -256,7 +257,7 @@ class Settlement:
         return TRANSITIONS[DeliveryState.IN_FLIGHT][self.move]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Settled:
     """What became of a delivery: the attempt to record (if one was made), and its settlement."""
 

@@ -9,11 +9,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NewType, assert_never
+
+from dispatcher.domain.value_objects import value_object
 
 EventId = NewType("EventId", str)
 SourceName = NewType("SourceName", str)
@@ -92,7 +94,7 @@ EVENT_TRANSITIONS: Mapping[EventState, frozenset[EventState]] = {
 """Which state may follow which; unmatched → matched is a late join."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Participant:
     """An application that took part in a session, and the ``sub`` that it knows the user by."""
 
@@ -100,7 +102,7 @@ class Participant:
     sub: Sub | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class LogoutEvent:
     """One session-termination event, as its source told it.
 
@@ -138,7 +140,7 @@ class LogoutEvent:
         return self.occurred_at or self.received_at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class SessionJoined:
     """The source's word that a user logged in to applications in a session."""
 
@@ -157,7 +159,7 @@ Intake = LogoutEvent | SessionJoined
 """What a source may send."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Receipt:
     """What is on disk about one intake: its id, our event's id, and whether it was there before."""
 

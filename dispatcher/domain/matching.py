@@ -6,17 +6,17 @@ like the others (RP-Initiated Logout 1.0 section 2).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import NewDelivery, Reason
 from dispatcher.domain.events import ClientId, LogoutEvent, Participant, Sid, Sub, UnmatchedReason
 from dispatcher.domain.sessions import Joined, Known
+from dispatcher.domain.value_objects import value_object
 
 Applications = Mapping[ClientId, Application]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Matching:
     """The deliveries that an event owes, or the reason why it owes none."""
 
@@ -25,7 +25,7 @@ class Matching:
     reason: UnmatchedReason | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Matched:
     """One event that has been matched, and what it owes."""
 
@@ -37,7 +37,7 @@ Matcher = Callable[[LogoutEvent, Known, Applications], Matching | None]
 """Tells what an event owes; None where a fault of ours keeps it from telling."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class _Told:
     """Somebody to tell, and what the token would say: ``untold`` where it can not say it truly."""
 

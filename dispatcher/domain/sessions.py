@@ -6,7 +6,7 @@ always comes after the expiry.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from dispatcher.domain.events import (
@@ -18,9 +18,10 @@ from dispatcher.domain.events import (
     Sid,
     Sub,
 )
+from dispatcher.domain.value_objects import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Joined:
     """One application's part in one session; ``sub`` is what that application knows the user by."""
 
@@ -30,7 +31,7 @@ class Joined:
     joined_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Session:
     """One session of the OP, as far as its sources have told it."""
 
@@ -44,7 +45,7 @@ class Session:
     ended_by: EventId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(frozen=True, slots=True, kw_only=True)
 class Known:
     """What the registry knows of an event's scope at the moment of matching.
 

@@ -1,6 +1,5 @@
 """Settling: what is written of an attempt, and where its delivery goes."""
 
-from dataclasses import dataclass
 from typing import assert_never
 
 from dispatcher.domain.deliveries import (
@@ -15,11 +14,12 @@ from dispatcher.domain.deliveries import (
     Withheld,
     kind_of,
 )
+from dispatcher.domain.value_objects import value_object
 from dispatcher.stored.lanes import NOT_SENT
 from dispatcher.stored.values import micros, micros_of, printable
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Held:
     """A delivery whose lease is still ours, as it lies in the store."""
 
