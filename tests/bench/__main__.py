@@ -23,6 +23,7 @@ from tests.bench import (
 )
 from tests.bench.figures import Figure, results
 from tests.bench.plan import Plan
+from tests.bench.processor import WITHOUT, start_without
 from tests.bench.report import as_json, as_table
 
 
@@ -59,6 +60,8 @@ def one_run(names: Sequence[str], plan: Plan) -> list[Figure]:
 def main() -> None:
     """Measure, and print a table or JSON."""
     wanted = _arguments().parse_args()
+    if wanted.without is not None:
+        start_without(wanted.without, sys.argv[1:])
     plan = Plan(**{field.name: getattr(wanted, field.name) for field in fields(Plan)})
     found = results([one_run(wanted.only or list(BENCHES), plan) for _ in range(wanted.runs)])
     if wanted.json:
@@ -73,6 +76,9 @@ def _arguments() -> argparse.ArgumentParser:
     arguments.add_argument("--runs", type=int, default=1, help="tell the medians of so many")
     arguments.add_argument(
         "--json", action="store_true", help="print JSON, with every run's values"
+    )
+    arguments.add_argument(
+        "--without", choices=WITHOUT, help="keep OpenSSL from this, as if the processor had none"
     )
     for field in fields(Plan):
         option = f"--{field.name.replace('_', '-')}"

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tests.bench.figures import Bar, Result, Unit
 from tests.bench.plan import Plan
+from tests.bench.processor import missing
 
 _VERDICTS = {True: "yes", False: "NO", None: ""}
 
@@ -20,6 +21,7 @@ def as_json(results: Sequence[Result], plan: Plan) -> dict[str, object]:
         "machine": {
             "cpus": os.cpu_count(),
             "python": platform.python_version(),
+            "without": missing(),
             "load_average": os.getloadavg()[0],
         },
         "plan": asdict(plan),
@@ -50,7 +52,8 @@ def _figure(result: Result) -> dict[str, object]:
 
 def as_table(results: Sequence[Result]) -> Table:
     """Return a row for each figure."""
-    table = Table(title=f"medians of {len(results[0].runs)} run(s)")
+    kept_from = "" if missing() is None else f", OpenSSL without {missing()}"
+    table = Table(title=f"medians of {len(results[0].runs)} run(s){kept_from}")
     table.add_column("figure")
     for column in ("measured", "yardstick", "ratio", "bar", "held?"):
         table.add_column(column, justify="right")

@@ -1,7 +1,10 @@
 """Each benchmark in short form: it runs, measures what it says, and loses nothing."""
 
+import json
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +24,8 @@ from tests.bench import (
 from tests.bench.figures import Figure, Unit
 from tests.bench.load import FAN_OUT
 from tests.bench.plan import TINY
-from tests.kit.service import ROOT
+from tests.bench.processor import VARIABLE, WITHOUT
+from tests.kit.service import ROOT, Service
 
 WORDS = {
     Unit.SECONDS: "seconds",
@@ -207,6 +211,25 @@ def test_each_can_be_chosen_alone(
     assert "medians of 2 run(s)" in told.out
     assert "backlog" not in told.out
     assert told.err.split() == ["deadlines", "...", "deadlines", "..."]
+
+
+@pytest.mark.parametrize("extension", WITHOUT)
+def test_openssl_can_be_kept_from_an_extension(extension: str) -> None:
+    """``--without`` measures as on a processor that lacks it, and the figures say so."""
+    few = ["--only", "deadlines", "--deadlines", "64", "--afterwards", "10"]
+    command = [sys.executable, "-m", "tests.bench", *few, "--without", extension, "--json"]
+
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert json.loads(told.stdout)["machine"]["without"] == extension
+
+
+def test_a_service_is_kept_from_it_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What OpenSSL is told of the processor here, it is told in the service's process as well."""
+    monkeypatch.setenv(VARIABLE, WITHOUT["ifma"])
+    assert Service(tmp_path, []).environ()[VARIABLE] == WITHOUT["ifma"]
+    monkeypatch.delenv(VARIABLE)
+    assert VARIABLE not in Service(tmp_path, []).environ()
 
 
 def test_all_that_is_measured_can_be_chosen() -> None:

@@ -20,7 +20,8 @@ import psutil
 
 START_SECONDS = 30.0
 ROOT = Path(__file__).parents[2]
-
+_PASSED_ON = "PATH", "OPENSSL_ia32cap"
+"""What the service has of our own environment."""
 
 _PORTS = range(10_000, 32_000)
 """Below those that a system gives to who asks for any: nobody is given one of these meanwhile."""
@@ -124,7 +125,7 @@ class Service:
     def environ(self) -> dict[str, str]:
         """Return the whole environment of the process."""
         return {
-            "PATH": os.environ["PATH"],
+            **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             "PYTHONPATH": str(ROOT),
             "DISPATCHER_ISSUER": self.issuer,
             "DISPATCHER_STORE": f"sqlite:///{self.folder / 'dispatcher.db'}",
