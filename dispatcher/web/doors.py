@@ -39,8 +39,8 @@ class Doors:
 
     ``rules`` are those for what is written over the API. ``metrics`` returns a body and its media
     type; ``readiness`` further checks by name (None where nothing is wrong); ``check_application``
-    what is wrong with an application's addresses and certificates, beyond its form, and
-    ``check_source`` with a source's secrets.
+    what is wrong with an application's addresses and certificates, beyond its form (it raises
+    Unavailable where that can not be seen now), and ``check_source`` with a source's secrets.
     """
 
     queue: Queue

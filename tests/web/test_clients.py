@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import NoReturn
 
 import anyio
 import httpx2
@@ -19,7 +20,7 @@ from dispatcher.domain.applications import (
     TokenType,
     application_from,
 )
-from dispatcher.domain.errors import Fault
+from dispatcher.domain.errors import Fault, Unavailable
 from dispatcher.domain.events import ClientId
 from dispatcher.domain.sources import Scope
 from tests.web.builders import a_client, errors_of
@@ -401,6 +402,30 @@ async def test_what_is_checked_beyond_the_form_is_refused_alike(face: Face) -> N
     assert answer.status_code == 400
     assert list(errors_of(answer)) == ["logout_delivery.ca_pem"]
     assert dict(face.store.applications) == {}
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_what_can_not_be_checked_now_is_no_fault_of_the_client(
+    face: Face, method: str
+) -> None:
+    """Where we can not look at its certificates, whoever asks is told to come again."""
+
+    def check(_: Application) -> NoReturn:
+        raise Unavailable("TLS can not be prepared: Too many open files.")
+
+    await face.grant(*Scope)
+    await face.api("POST", "clients", a_client())
+    before = dict(face.store.applications)
+    strict = replace(face, doors=replace(face.doors, check_application=check))
+    path, body = (
+        ("clients", a_client(client_id="wiki")) if method == "POST" else ("clients/shop", {"a": 1})
+    )
+
+    answer = await strict.api(method, path, body)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["message"] == "TLS can not be prepared: Too many open files."
+    assert face.store.applications == before
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])

@@ -6,6 +6,7 @@ import ssl
 from typing import cast
 
 from dispatcher.adapters.egress.answer import Answer
+from dispatcher.adapters.egress.failures import require_a_file
 
 IDLE_SECONDS, AGE_SECONDS = 30.0, 300.0
 """How long a connection waits for its next POST, and how long it lives: its address was checked
@@ -39,6 +40,7 @@ class Connection(asyncio.Protocol):
         if self.closed or plain is None:
             raise ConnectionResetError
         try:
+            require_a_file()
             self._transport = await self._loop.start_tls(
                 plain, self, context, server_hostname=server_name
             )

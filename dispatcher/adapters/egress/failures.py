@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import ssl
 
 from dispatcher.domain.deliveries import Cause, Unreachable, Withheld
@@ -46,3 +47,12 @@ def failure_of(error: OSError, *, otherwise: Cause) -> Failure:
         return OwnTrouble(Cause.INTERNAL, os.strerror(error.errno))
     # The system's own words for it: asyncio's name the address, which is not everybody's business.
     return Failure(otherwise, os.strerror(error.errno) if error.errno else type(error).__name__)
+
+
+def require_a_file() -> None:
+    """Raise OSError where this process, or the machine, can open no more files.
+
+    OpenSSL opens those of a trust store when it needs them, and takes one that it can not open for
+    one that is not there: whoever it stands for is a stranger then.
+    """
+    socket.socket().close()

@@ -21,7 +21,7 @@ from dispatcher.adapters.egress.target import Origin
 from dispatcher.adapters.egress.tls import context_of
 from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import Cause
-from dispatcher.domain.errors import Fault, InvalidApplication
+from dispatcher.domain.errors import Fault, InvalidApplication, Unavailable
 
 FORGET_SECONDS = 600.0
 """An application that nothing was sent to for so long is read again when something is."""
@@ -32,6 +32,7 @@ def check_application(application: Application, policy: EgressPolicy) -> list[Fa
     """Return what would keep every token from *application*, so that its owner learns it at once.
 
     Bad CIDRs, certificates and keys, and URIs with a literal address that *policy* keeps closed.
+    Raises Unavailable where this process can open no more files.
     """
     allow, faults = parse_networks(application.delivery.allow_addresses, field=ALLOW_FIELD)
     try:
@@ -89,7 +90,7 @@ class Peer:
         if self._context is None:
             try:
                 self._context = context_of(self.application)
-            except InvalidApplication as error:
+            except (InvalidApplication, Unavailable) as error:
                 raise OwnTrouble(Cause.INTERNAL, str(error)) from error
         return self._context
 

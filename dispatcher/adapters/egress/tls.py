@@ -14,15 +14,29 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 
+from dispatcher.adapters.egress.failures import EXHAUSTED, require_a_file
 from dispatcher.domain.applications import Application
-from dispatcher.domain.errors import Fault, InvalidApplication
+from dispatcher.domain.errors import Fault, InvalidApplication, Unavailable
 
 _ENCRYPTED = re.compile(r"^(-----BEGIN ENCRYPTED |Proc-Type:.*ENCRYPTED)", re.MULTILINE)
 """How PEM says that a key is encrypted (RFC 7468 section 11, RFC 1421)."""
 
 
 def context_of(application: Application) -> ssl.SSLContext:
-    """Return the TLS context for *application*; raise InvalidApplication where its PEM is bad."""
+    """Return the TLS context for *application*; raise InvalidApplication where its PEM is bad.
+
+    Raises Unavailable where no more files can be opened, which is nobody's PEM's fault.
+    """
+    try:
+        require_a_file()
+        return _context_of(application)
+    except OSError as error:
+        if error.errno not in EXHAUSTED:
+            raise
+        raise Unavailable(f"TLS can not be prepared: {error.strerror}.") from error
+
+
+def _context_of(application: Application) -> ssl.SSLContext:
     delivery = application.delivery
     if not (delivery.ca_file or delivery.ca_pem or _has_certificate(application)):
         return _system_context()
@@ -82,6 +96,8 @@ def _blaming(member: str) -> Iterator[None]:
     except ssl.SSLError as error:
         raise _fault(member, f"is not usable as PEM ({error.reason or 'none found'})") from error
     except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
         raise _fault(member, f"can not be read ({error.strerror})") from error
     except (ValueError, TypeError) as error:  # not ASCII
         raise _fault(member, "is not PEM text") from error

@@ -1,13 +1,18 @@
 """TLS: whom the sender trusts, whom it greets, and who it says that it is."""
 
+import asyncio
 import contextlib
+import errno
+import os
+import resource
 import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import trustme
@@ -19,10 +24,18 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dispatcher.adapters.egress import EgressPolicy, HttpSender, check_application
-from dispatcher.adapters.egress.tls import context_of
+from dispatcher.adapters.egress.tls import _system_context, context_of
 from dispatcher.domain.applications import Application
 from dispatcher.domain.deliveries import Acknowledged, Cause, Outcome, Unreachable, Withheld
-from tests.adapters.egress.conftest import LOOPBACK, application, post
+from dispatcher.domain.errors import Unavailable
+from tests.adapters.egress.conftest import (
+    LOOPBACK,
+    Factory,
+    application,
+    dial_loopback,
+    post,
+    until,
+)
 from tests.kit.rp_server import Peer, RpServer, answers
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -43,6 +56,19 @@ def trusting(ca: trustme.CA, client_id: str = "shop", **delivery: Any) -> Applic
 def pem(blob: trustme.Blob) -> str:
     """Return PEM as text."""
     return blob.bytes().decode()
+
+
+@contextlib.contextmanager
+def no_more_files(*, but: int = 0) -> Iterator[None]:
+    """Let this process open no more files meanwhile, *but* so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + but, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def cause(outcome: Outcome) -> Cause:
@@ -112,6 +138,58 @@ async def test_a_stranger_signed_it(sender: HttpSender, ca: trustme.CA) -> None:
 
         assert cause(outcome) is Cause.CERTIFICATE
         assert rp.requests == []
+
+
+@pytest.mark.parametrize("identified", [False, True])
+async def test_no_server_is_a_stranger_for_want_of_files(
+    make_sender: Factory, ca: trustme.CA, *, identified: bool
+) -> None:
+    """Where we can open no more files nobody is greeted, since no issuer could be looked up."""
+    us = ca.issue_cert("dispatcher.test")
+    certificate = {
+        "client_certificate_pem": pem(us.cert_chain_pems[0]),
+        "client_key_pem": pem(us.private_key_pem),
+    }
+    known = application(**certificate) if identified else application()
+    with contextlib.ExitStack() as until_answered:
+
+        async def dial(address: str, port: int) -> socket.socket:
+            """Dial, and have all files open once the server has accepted."""
+            raw = await dial_loopback(address, port)
+            await until(lambda: rp.connections > 0)
+            until_answered.enter_context(no_more_files())
+            return raw
+
+        greeted = asyncio.Event()
+
+        async def wait(peer: Peer) -> None:
+            """Say nothing before a greeting comes."""
+            if await peer.reader.read(1):
+                greeted.set()
+
+        async with RpServer(answers(200), greeting=wait) as rp:
+            uri = rp.uri(host="rp.test").replace("http:", "https:")
+            outcome = await post(make_sender(dial=dial), uri, known)
+
+    assert outcome == Withheld(cause=Cause.INTERNAL, detail="Too many open files")
+    assert not greeted.is_set()
+
+
+def test_no_trust_store_is_taken_for_empty_for_want_of_files(
+    ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can not be opened now is not kept as a trust store without anybody in it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    ca.cert_pem.write_to_path(str(tmp_path / "bundle.pem"))
+    _system_context.cache_clear()
+
+    with no_more_files(), pytest.raises(Unavailable):
+        context_of(application())
+    known = context_of(application()).get_ca_certs()
+
+    _system_context.cache_clear()
+    assert len(known) == 1
 
 
 async def test_a_literal_address_is_checked_as_one(sender: HttpSender, ca: trustme.CA) -> None:
@@ -262,7 +340,13 @@ def files(tmp_path: Path, ca: trustme.CA) -> dict[str, str]:
     us.private_key_pem.write_to_path(str(tmp_path / "us-key.pem"))
     ca.issue_cert("other.test").private_key_pem.write_to_path(str(tmp_path / "other-key.pem"))
     (tmp_path / "garbage.pem").write_text("garbage")
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     return {path.stem: str(path) for path in tmp_path.iterdir()}
+
+
+def texts_in(folder: Path) -> dict[str, str]:
+    """Return what the files in *folder* hold, by their stems."""
+    return {path.stem: path.read_text() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -300,6 +384,60 @@ async def test_bad_pem_is_named(
 
     assert [fault.field for fault in faults] == [f"logout_delivery.{field}"]
     assert outcome == Withheld(cause=Cause.INTERNAL, detail=str(faults[0])[:200])
+
+
+@pytest.mark.parametrize(
+    ("delivery", "but"),
+    [
+        ({"ca_file": "ca"}, 0),
+        ({"client_certificate_file": "us", "client_key_file": "us-key"}, 0),
+        ({"client_certificate_pem": "us", "client_key_pem": "us-key"}, 0),
+        ({"client_certificate_pem": "us", "client_key_pem": "us-key"}, 1),
+        ({"client_certificate_pem": "us", "client_key_file": "us-key"}, 1),
+    ],
+)
+async def test_good_pem_that_we_can_not_read_is_our_fault(
+    sender: HttpSender, ca: trustme.CA, tmp_path: Path, delivery: dict[str, str], but: int
+) -> None:
+    """Where we can not open as many files as it takes, no certificate or key is blamed for it."""
+    paths = files(tmp_path, ca)
+    texts = texts_in(tmp_path)
+    known = application(
+        **{
+            name: (paths if name.endswith("_file") else texts)[value]
+            for name, value in delivery.items()
+        }
+    )
+
+    with no_more_files(but=but):
+        with pytest.raises(Unavailable) as told:
+            check_application(known, LOOPBACK)
+        outcome = await post(sender, "https://127.0.0.1:8080/", known)
+
+    assert str(told.value) == "TLS can not be prepared: Too many open files."
+    assert outcome == Withheld(cause=Cause.INTERNAL, detail=str(told.value))
+    assert check_application(known, LOOPBACK) == []
+
+
+def test_what_the_system_refuses_us_is_no_want_of_files(
+    ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What will not be better later is told as what it is, and nobody is told to come again."""
+
+    def refused(_: str) -> NoReturn:
+        """Refuse it, as a sandbox does."""
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    us = ca.issue_cert("dispatcher.test")
+    monkeypatch.setattr(os, "memfd_create", refused)
+
+    with pytest.raises(PermissionError):
+        context_of(
+            application(
+                client_certificate_pem=pem(us.cert_chain_pems[0]),
+                client_key_pem=pem(us.private_key_pem),
+            )
+        )
 
 
 def test_good_pem_has_no_fault(ca: trustme.CA, tmp_path: Path) -> None:
