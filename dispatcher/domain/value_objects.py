@@ -1,8 +1,8 @@
 """Value objects: what is made for each event, each delivery and each attempt.
 
-Nobody changes one. Of a frozen dataclass the interpreter makes sure of that: it sets each attribute
-of each new object by a call, past a function that refuses everybody else, and those calls are some
-hundredths of what a token costs. Here the type checker alone makes sure of it, over all of the
+Nobody changes one. With a frozen dataclass it is the interpreter that sees to that: each attribute
+of each new object is set by a call, past the method that refuses everybody else, and those calls
+are some hundredths of what a token costs. Here the type checker alone sees to it, over all of the
 code, and a value object is as cheap to make as any other. It compares by value, and has a hash.
 """
 

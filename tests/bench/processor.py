@@ -30,6 +30,6 @@ def start_without(extension: str, arguments: Sequence[str]) -> None:
 
 
 def missing() -> str | None:
-    """Return what OpenSSL is kept from; None where it has all that the processor has."""
+    """Return what ``--without`` keeps OpenSSL from; None where it was not given."""
     told = os.environ.get(VARIABLE)
     return next((name for name, value in WITHOUT.items() if value == told), None)

@@ -215,7 +215,7 @@ def test_each_can_be_chosen_alone(
 
 @pytest.mark.parametrize("extension", WITHOUT)
 def test_openssl_can_be_kept_from_an_extension(extension: str) -> None:
-    """``--without`` measures as on a processor that lacks it, and the figures say so."""
+    """``--without`` tells OpenSSL before it is loaded, and the figures say so."""
     few = ["--only", "deadlines", "--deadlines", "64", "--afterwards", "10"]
     command = [sys.executable, "-m", "tests.bench", *few, "--without", extension, "--json"]
 

@@ -19,11 +19,12 @@ from dispatcher.domain.events import LogoutEvent, Participant, Receipt, SessionJ
 from dispatcher.domain.matching import Matched, Matching
 from dispatcher.domain.sessions import Joined, Known, Session
 from dispatcher.domain.value_objects import value_object
+from dispatcher.stored.settling import Held
 
 MADE_FOR_EACH = [
     *(LogoutEvent, Participant, Receipt, SessionJoined, Joined, Known, Session, Matching, Matched),
     *(NewDelivery, Delivery, Attempt, Settlement, Settled),
-    *(Acknowledged, Refused, Unreachable, Withheld),
+    *(Acknowledged, Refused, Unreachable, Withheld, Held),
 ]
 
 
