@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
+_ESTABLISHED = 1
+"""A TCP connection's state as Linux tells it (tcp_info)."""
 PATIENCE_SECONDS = 20.0
 """No script goes on for longer, whatever becomes of the test that started it."""
 
@@ -66,9 +68,20 @@ class Peer:
 
     def reset(self) -> None:
         """Close with a reset (RST)."""
-        raw: socket.socket = self.writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+    @property
+    def connected(self) -> bool:
+        """Whether neither side has closed, which the kernel knows before our loop hears of it."""
+        if self._raw.fileno() < 0:
+            return False
+        return self._raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
+
+    @property
+    def _raw(self) -> socket.socket:
+        raw: socket.socket = self.writer.get_extra_info("socket")
+        return raw
 
 
 Script: TypeAlias = Callable[[Peer], Awaitable[None]]
@@ -160,7 +173,7 @@ class RpServer:
         self._tls = tls
         self._greeting = greeting
         self._host = host
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Peer] = {}
         self._server: asyncio.Server | None = None
 
     @property
@@ -202,9 +215,11 @@ class RpServer:
         peer = Peer(reader, writer, self.connections)
         self.connections += 1
         task = asyncio.ensure_future(self._serve(peer))
-        self._tasks.add(task)
-        self.most_connections = max(self.most_connections, len(self._tasks))
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = peer
+        # Whoever closes one connection and opens another has never had both.
+        held = sum(peer.connected for peer in self._tasks.values())
+        self.most_connections = max(self.most_connections, held)
+        task.add_done_callback(self._tasks.pop)
         # Here, since a task that is cancelled before it starts has no finally.
         task.add_done_callback(lambda _: writer.transport.abort())
 
