@@ -175,21 +175,24 @@ async def test_no_server_is_a_stranger_for_want_of_files(
     assert not greeted.is_set()
 
 
-def test_no_trust_store_is_taken_for_empty_for_want_of_files(
-    ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What can not be opened now is not kept as a trust store without anybody in it."""
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Make a file, not there yet, the system's trust store for as long as a test lasts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
-    ca.cert_pem.write_to_path(str(tmp_path / "bundle.pem"))
     _system_context.cache_clear()
+    yield tmp_path / "bundle.pem"
+    _system_context.cache_clear()
+
+
+def test_no_trust_store_is_taken_for_empty_for_want_of_files(ca: trustme.CA, bundle: Path) -> None:
+    """What can not be opened now is not kept as a trust store without anybody in it."""
+    ca.cert_pem.write_to_path(str(bundle))
 
     with no_more_files(), pytest.raises(Unavailable):
         context_of(application())
-    known = context_of(application()).get_ca_certs()
 
-    _system_context.cache_clear()
-    assert len(known) == 1
+    assert len(context_of(application()).get_ca_certs()) == 1
 
 
 async def test_a_literal_address_is_checked_as_one(sender: HttpSender, ca: trustme.CA) -> None:
